@@ -1,0 +1,1 @@
+"""Accelform's six Pulumi resources and everything they stand on."""
