@@ -1,0 +1,68 @@
+"""How many replicas a web service gets, and whether its target has an FPGA for each (AksWebservice's rules)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from accelform.plans.contract import Problem
+
+AUTOSCALE_KEYS = (
+    "autoscale_min_replicas",
+    "autoscale_max_replicas",
+    "autoscale_refresh_seconds",
+    "autoscale_target_utilization",
+)
+
+
+def problems(inputs: Mapping[str, Any]) -> list[Problem]:
+    """Everything wrong with the scaling settings; `inputs` holds only the ones that are set and known."""
+    found: list[Problem] = []
+    autoscale = bool(inputs.get("autoscale_enabled"))
+    if autoscale and inputs.get("num_replicas") is not None:
+        found.append(
+            Problem(
+                property="num_replicas",
+                reason="num_replicas and autoscale_enabled exclude each other: "
+                "leave num_replicas out, or set autoscale_enabled to false",
+            )
+        )
+    given = [key for key in AUTOSCALE_KEYS if inputs.get(key) is not None]
+    if given and not autoscale:
+        found.append(Problem(property=given[0], reason=f"{', '.join(given)} need autoscale_enabled: true"))
+    found.extend(positive(inputs, ("num_replicas", *AUTOSCALE_KEYS)))
+    low, high = inputs.get("autoscale_min_replicas"), inputs.get("autoscale_max_replicas")
+    if low is not None and high is not None and low > high:
+        found.append(
+            Problem(
+                property="autoscale_min_replicas",
+                reason=f"autoscale_min_replicas {low} is above autoscale_max_replicas {high}",
+            )
+        )
+    if autoscale and inputs.get("target_kind") == "edge":
+        found.append(
+            Problem(
+                property="autoscale_enabled",
+                reason="an edge box has a fixed number of FPGAs and does not autoscale; set num_replicas instead",
+            )
+        )
+    return found
+
+
+def positive(inputs: Mapping[str, Any], names: tuple[str, ...]) -> list[Problem]:
+    """One problem for each of `names` that is set and not above zero."""
+    return [
+        Problem(property=name, reason=f"{name} must be above 0, not {inputs[name]}")
+        for name in names
+        if inputs.get(name) is not None and inputs[name] <= 0
+    ]
+
+
+def capacity_problem(service: str, wanted_replicas: int, fpgas: int, target: str) -> str | None:
+    """What is wrong with asking `target` for more replicas than it has FPGAs."""
+    if wanted_replicas <= fpgas:
+        return None
+    return (
+        f"{service!r} asks for {wanted_replicas} replicas, one FPGA each, but {target!r} has {fpgas}; "
+        f"lower num_replicas or raise the target's agent_count to {wanted_replicas}"
+    )

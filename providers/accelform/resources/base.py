@@ -1,0 +1,168 @@
+"""What the six resources share: the provider protocol on one side, the typed Python class on the other.
+
+Every provider method is thin: parse the properties by the resource's contract, plan without side effects, call the
+backend, give back all inputs and outputs. The rules behind it, each learnt from the engine's behaviour:
+
+- `check` is the only place where a computed value can become known to a preview, so identity is computed there.
+- `diff` leaves the comparison to the engine (`changes=None`), which then reports reasons, and names the replace keys.
+- `create` adopts what an interrupted earlier run left, because the engine forgets a resource whose create failed.
+- `read` answers "here it is, with these inputs", "it is gone", or raises; never "gone" for "cannot tell".
+- `update` and `read` return every output, because the engine keeps nothing that they leave out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pulumi
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
+from pulumi.output import Unknown
+
+from accelform.plans.contract import UNKNOWN, Planned, ResourceContract, all_known
+
+Values = dict[str, Any]
+
+
+class AccelProvider(ResourceProvider):
+    """A stateless provider driven by its resource's contract. Subclasses fill in the five backend verbs."""
+
+    serialize_as_secret_always = False
+    contract: ClassVar[ResourceContract]
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Keeps errors to one readable line; ACCELFORM_TRACEBACK=1 brings the whole trace back."""
+        if not os.environ.get("ACCELFORM_TRACEBACK"):
+            sys.tracebacklimit = 0
+
+    def plan(self, inputs: Values, *, stored: Mapping[str, Any]) -> Planned:
+        """Computes what follows from `inputs` (normalised; some may be UNKNOWN), offline and without side effects.
+
+        `stored` holds the inputs of the last deployment, empty for a new object.
+        """
+        raise NotImplementedError
+
+    def make(self, inputs: Values) -> tuple[str, Values]:
+        """Creates or adopts the object; returns its id and its outputs."""
+        raise NotImplementedError
+
+    def look(self, id_: str, values: Values) -> Values | None:
+        """The live inputs and outputs laid over `values`, or None where the object is gone."""
+        raise NotImplementedError
+
+    def change(self, id_: str, stored: Values, inputs: Values) -> Values:
+        """Brings the object to `inputs`; returns its outputs."""
+        raise NotImplementedError
+
+    def remove(self, id_: str, stored: Values) -> None:
+        """Removes the object; one that is already gone is fine."""
+        raise NotImplementedError
+
+    # The engine's protocol.
+
+    def check(self, olds: Values, news: Values) -> CheckResult:
+        inputs, problems = self.contract.normalise(_without_provider(_from_engine(news)))
+        if not problems:
+            planned = self.plan(inputs, stored=_without_provider(olds))
+            problems.extend(planned.problems)
+            # A computed key that is already there was put back by `ignore_changes`: the user's wish wins.
+            inputs = {**planned.computed, **inputs}
+        return CheckResult(_to_engine(inputs), [CheckFailure(row.property, row.reason) for row in problems])
+
+    def diff(self, id_: str, olds: Values, news: Values) -> DiffResult:
+        replaces = self.contract.replaced_by(_from_engine(olds), _from_engine(news))
+        return DiffResult(replaces=replaces, delete_before_replace=self.contract.delete_before_replace)
+
+    def create(self, props: Values) -> CreateResult:
+        inputs = self._inputs(props)
+        id_, outputs = self.make(inputs)
+        return CreateResult(id_, {**inputs, **outputs})
+
+    def read(self, id_: str, props: Values) -> ReadResult:
+        values = self.look(id_, self._values(props))
+        if values is None:
+            return ReadResult("", {})
+        return ReadResult(id_, values, self.contract.pick_inputs(values))
+
+    def update(self, id_: str, olds: Values, news: Values) -> UpdateResult:
+        inputs = self._inputs(news)
+        return UpdateResult({**inputs, **self.change(id_, self._values(olds), inputs)})
+
+    def delete(self, id_: str, props: Values) -> None:
+        self.remove(id_, self._values(props))
+
+    def _inputs(self, props: Values) -> Values:
+        return self.contract.normalise(self.contract.pick_inputs(props))[0]
+
+    def _values(self, props: Values) -> Values:
+        outputs = {name: props[name] for name in self.contract.outputs if props.get(name) is not None}
+        return {**self._inputs(props), **outputs}
+
+
+def unknown_unless_known(contract: ResourceContract, inputs: Values, needed: tuple[str, ...]) -> Planned | None:
+    """A plan whose computed properties are all unknown, where one of `needed` is; None where all are known."""
+    if all_known(inputs, needed):
+        return None
+    return Planned(computed=dict.fromkeys(contract.names(computed=True), UNKNOWN))
+
+
+class AccelResource(Resource, module="accel", name="Resource"):
+    """A typed resource: passes set inputs on, and declares each output so that it exists as an attribute."""
+
+    contract: ClassVar[ResourceContract]
+
+    def __init__(
+        self,
+        provider: AccelProvider,
+        resource_name: str,
+        inputs: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None,
+    ) -> None:
+        # None is dropped on the wire and so stays unknown in a preview; any other placeholder would be believed.
+        # Computed inputs are declared the same way: the attribute exists, `check` gives it its value.
+        placeholders = dict.fromkeys((*self.contract.outputs, *self.contract.names(computed=True)))
+        props = {**placeholders, **inputs, "owner": owner_of(resource_name)}
+        secrets = [name for name in self.contract.secrets if name in self.contract.outputs]
+        merged = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=secrets))
+        super().__init__(provider, resource_name, props, merged)
+
+
+def owner_of(resource_name: str) -> str:
+    """Who owns an object in a store or on a box: `<project>/<stack>/<resource name>`."""
+    return f"{pulumi.get_project()}/{pulumi.get_stack()}/{resource_name}"
+
+
+def _without_provider(values: Mapping[str, Any]) -> Values:
+    return {name: value for name, value in values.items() if name != "__provider"}
+
+
+def _from_engine(value: Any) -> Any:
+    if isinstance(value, Unknown):
+        return UNKNOWN
+    if isinstance(value, Mapping):
+        return {name: _from_engine(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_from_engine(item) for item in value]
+    return value
+
+
+def _to_engine(value: Any) -> Any:
+    if value is UNKNOWN:
+        return Unknown()
+    if isinstance(value, Mapping):
+        return {name: _to_engine(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_engine(item) for item in value]
+    return value
