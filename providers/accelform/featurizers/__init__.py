@@ -1,0 +1,1 @@
+"""The networks the FPGA knows: their topology, their names, their weights."""
