@@ -134,7 +134,7 @@ class AccelResource(Resource, module="accel", name="Resource"):
         # Computed inputs are declared the same way: the attribute exists, `check` gives it its value.
         placeholders = dict.fromkeys((*self.contract.outputs, *self.contract.names(computed=True)))
         props = {**placeholders, **inputs, "owner": owner_of(resource_name)}
-        secrets = [name for name in self.contract.secrets if name in self.contract.outputs]
+        secrets = list(self.contract.secrets)
         merged = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=secrets))
         super().__init__(provider, resource_name, props, merged)
 

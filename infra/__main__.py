@@ -1,0 +1,70 @@
+"""A network on an FPGA, declared: workspace, model, converted model, image, compute target, web service."""
+
+from __future__ import annotations
+
+import pulumi
+from pulumi import ResourceOptions
+from settings import Settings
+
+from accelform.resources import ComputeTarget, ConvertedModel, Image, Model, Webservice, Workspace
+
+settings = Settings.load(pulumi.Config())
+
+workspace = Workspace(
+    "workspace",
+    name=settings.workspace_name,
+    resource_group=settings.resource_group,
+    subscription_id=settings.subscription_id,
+    location=settings.location,
+    storage_url=settings.storage_url,
+)
+model = Model(
+    "model",
+    workspace=workspace,
+    model_name=settings.model_name,
+    model_path=settings.model_path,
+    tags=settings.model_tags,
+)
+converted_model = ConvertedModel(
+    "converted-model",
+    model=model,
+    input_tensors=settings.input_tensors,
+    output_tensors=settings.output_tensors,
+    number_format=settings.number_format,
+)
+image = Image("image", name=settings.image_name, model=converted_model)
+target = ComputeTarget(
+    "target",
+    kind=settings.target,
+    name=settings.target_name,
+    vm_size=settings.vm_size,
+    agent_count=settings.agent_count,
+    location=settings.location,
+    edge_root=settings.edge_root,
+    # An image that cannot be built should not cost a machine; and the machine goes before the image does.
+    opts=ResourceOptions(depends_on=[image]),
+)
+webservice = Webservice(
+    "webservice",
+    name=settings.service_name,
+    image=image,
+    target=target,
+    num_replicas=settings.num_replicas,
+    autoscale_enabled=settings.autoscale_enabled,
+    port=settings.port,
+    auth_enabled=settings.auth_enabled,
+    primary_key=settings.primary_key,
+    secondary_key=settings.secondary_key,
+    scoring_timeout_ms=settings.scoring_timeout_ms,
+    max_request_wait_time_ms=settings.max_request_wait_time_ms,
+)
+
+pulumi.export("scoring_uri", webservice.scoring_uri)
+pulumi.export("service_name", webservice.name)
+pulumi.export("model_version", model.version)
+pulumi.export("labels", model.labels)
+pulumi.export("converted_model_version", converted_model.version)
+pulumi.export("image_location", image.image_location)
+pulumi.export("predicted_latency_ms", converted_model.predicted_latency_ms)
+pulumi.export("primary_key", webservice.primary_key)
+pulumi.export("secondary_key", webservice.secondary_key)

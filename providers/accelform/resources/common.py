@@ -1,0 +1,54 @@
+"""Rows and steps that several resources share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from accelform import project
+from accelform.plans.contract import Problem, Property
+
+if TYPE_CHECKING:
+    from accelform.store import Store
+
+TAGS = Property(name="tags", kind="map", role="update", description="names and values to find it by; replaceable")
+PROPERTIES = Property(
+    name="properties", kind="map", role="update", description="names and values that may be added but never changed"
+)
+DESCRIPTION = Property(name="description", kind="string", role="update", description="a sentence for people")
+OWNER = Property(
+    name="owner", kind="string", role="update", description="`<project>/<stack>/<resource name>`, set by the library"
+)
+STORAGE_URL = Property(
+    name="storage_url", kind="string", role="replace", required=True, description="the workspace's store"
+)
+WORKSPACE_ID = Property(
+    name="workspace_id", kind="string", role="replace", required=True, description="id of the workspace it belongs to"
+)
+CREATED_TIME = Property(name="created_time", kind="string", role="output", description="RFC 3339 time of creation")
+
+
+def open_store(values: Mapping[str, Any]) -> Store:
+    """The store that `values["storage_url"]` names."""
+    from accelform.store import Store
+
+    return Store.open(project.resolve_url(values["storage_url"]))
+
+
+def property_problems(inputs: Mapping[str, Any], stored: Mapping[str, Any]) -> list[Problem]:
+    """One problem for each of the stored `properties` that `inputs` would change or drop (Azure ML: add only)."""
+    before, after = stored.get("properties") or {}, inputs.get("properties") or {}
+    return [
+        Problem(
+            property="properties",
+            reason=f"property {key!r} cannot change from {value!r} to {after.get(key)!r}: "
+            "properties are immutable, tags are not",
+        )
+        for key, value in before.items()
+        if after.get(key) != value
+    ]
+
+
+def note(text: str) -> None:
+    """Shows one line of progress to whoever runs `pulumi`."""
+    print(text, flush=True)

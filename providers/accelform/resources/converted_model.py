@@ -1,0 +1,233 @@
+"""ConvertedModel: what the FPGA makes of a model, foretold at preview and built at deployment."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelform import project
+from accelform.errors import InternalError, UserError
+from accelform.plans import names
+from accelform.plans.contract import Planned, Problem, Property, ResourceContract, all_known
+from accelform.plans.identity import fingerprint
+from accelform.resources import common
+from accelform.resources.base import AccelProvider, AccelResource, Values, unknown_unless_known
+
+if TYPE_CHECKING:
+    from pulumi import Input, Output, ResourceOptions
+
+    from accelform.resources.model import Model
+    from accelform.store.versions import Manifest
+
+CONTRACT = ResourceContract(
+    name="ConvertedModel",
+    summary="A model in the FPGA's number format, split into FPGA part and CPU part, with its forecast.",
+    delete_before_replace=False,
+    properties=(
+        common.STORAGE_URL,
+        Property(name="model_name", kind="string", role="replace", required=True, description="name of the source model"),
+        Property(name="model_digest", kind="string", role="replace", required=True, description="digest of the source model"),
+        Property(name="model_path", kind="string", role="update", required=True, description="where the source was read"),
+        Property(name="model_owner", kind="string", role="update", required=True, description="owner of the source model"),
+        Property(
+            name="model_input_tensors", kind="list", role="update", required=True, description="the source's input tensors"
+        ),
+        Property(
+            name="model_output_tensors", kind="list", role="update", required=True, description="the source's output tensors"
+        ),
+        Property(name="input_tensors", kind="list", role="replace", description="inputs to convert from; default: the model's"),
+        Property(name="output_tensors", kind="list", role="replace", description="outputs to convert to; default: the model's"),
+        Property(
+            name="require_fpga_conversion",
+            kind="boolean",
+            role="replace",
+            default=True,
+            description="refuse a network that no FPGA topology matches",
+        ),
+        Property(
+            name="number_format", kind="string", role="replace", default="bw-a10-cnn", description="profile of the FPGA part"
+        ),
+        common.OWNER,
+        Property(name="topology", kind="string", role="replace", computed=True, description="matched featurizer family"),
+        Property(
+            name="fingerprint", kind="string", role="replace", computed=True, description="identity of the conversion"
+        ),
+        Property(
+            name="predicted_latency_ms",
+            kind="number",
+            role="update",
+            computed=True,
+            unit="ms",
+            description="modelled FPGA latency of one image",
+        ),
+        Property(
+            name="estimate", kind="map", role="update", computed=True, description="latency, throughput and their provenance"
+        ),
+        Property(name="name", kind="string", role="output", description="`<model>.<version>.accelonnx`, at most 32 characters"),
+        Property(name="version", kind="integer", role="output", description="version under that name"),
+        Property(name="url", kind="string", role="output", description="where the converted files are"),
+        Property(name="report_url", kind="string", role="output", description="the report, layer by layer"),
+        common.CREATED_TIME,
+    ),
+)
+
+
+class ConvertedModelProvider(AccelProvider):
+    """Converts a registered model and registers the result."""
+
+    contract = CONTRACT
+
+    def plan(self, inputs: Values, *, stored: Mapping[str, Any]) -> Planned:
+        needed = tuple(row.name for row in CONTRACT.inputs if not row.computed)
+        if unknown := unknown_unless_known(CONTRACT, inputs, needed):
+            return unknown
+        problems = [
+            problem
+            for key in ("input_tensors", "output_tensors")
+            for problem in _tensor_problems(key, inputs.get(key) or [], inputs[f"model_{key}"])
+        ]
+        from accelform.conversion import CONVERTER_VERSION
+        from accelform.featurizers.source import forecast, read_source
+
+        try:
+            source = read_source(project.resolve(inputs["model_path"]))
+            estimate = forecast(source, number_format=inputs["number_format"]).as_dict()
+        except UserError as error:
+            return Planned(computed={}, problems=(*problems, Problem(property="number_format", reason=str(error))))
+        estimate.pop("layers", None)
+        computed = {
+            "topology": source.family,
+            "predicted_latency_ms": estimate["latency_ms"],
+            "estimate": estimate,
+            "fingerprint": fingerprint(
+                converter=CONVERTER_VERSION,
+                model=inputs["model_digest"],
+                inputs=inputs.get("input_tensors") or inputs["model_input_tensors"],
+                outputs=inputs.get("output_tensors") or inputs["model_output_tensors"],
+                number_format=inputs["number_format"],
+            ),
+        }
+        return Planned(computed=computed, problems=tuple(problems))
+
+    def make(self, inputs: Values) -> tuple[str, Values]:
+        store = common.open_store(inputs)
+        source = common.find_version(
+            store, kind="models", owner=inputs["model_owner"], digest=inputs["model_digest"], what="model"
+        )
+        name = names.converted_model_name(source.name, source.version)
+        with tempfile.TemporaryDirectory(prefix="accelform-convert-") as folder:
+            manifest = common.publish_or_adopt(
+                inputs,
+                kind="models",
+                name=name,
+                digest=inputs["fingerprint"],
+                fault_prefix="converted-model",
+                files=lambda: _convert(inputs, source, name, Path(folder)),
+            )
+        return f"{manifest.name}:{manifest.version}", _outputs(inputs, manifest)
+
+    def look(self, id_: str, values: Values) -> Values | None:
+        manifest = common.read_version(values, kind="models", name=values["name"], version=values["version"])
+        return None if manifest is None else values
+
+    def change(self, id_: str, stored: Values, inputs: Values) -> Values:
+        manifest = common.annotate(
+            inputs, kind="models", name=stored["name"], version=stored["version"], old_owner=stored["owner"]
+        )
+        return _outputs(inputs, manifest)
+
+    def remove(self, id_: str, stored: Values) -> None:
+        common.withdraw(stored, kind="models", name=stored["name"], version=stored["version"])
+
+
+def _convert(inputs: Values, model: Manifest, name: str, folder: Path) -> Mapping[str, Path]:
+    from accelform.conversion import convert
+    from accelform.featurizers.source import read_source
+
+    store = common.open_store(inputs)
+    for file in model.files:
+        target = folder / "source" / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        store.download(f"models/{model.name}/{model.version}/{file.name}", target)
+    entry = [file.name for file in model.files if "/" not in file.name and file.name.endswith((".yaml", ".yml"))]
+    if len(entry) != 1:
+        raise InternalError(
+            f"model {model.name}:{model.version} has {len(entry)} specifications in its files; register it again"
+        )
+    source = read_source(folder / "source" / entry[0])
+    converted = convert(
+        source,
+        output_dir=folder / "bundle",
+        name=name,
+        version=str(model.version),
+        number_format=inputs["number_format"],
+        input_tensors=inputs.get("input_tensors") or None,
+        output_tensors=inputs.get("output_tensors") or None,
+        progress=lambda text: common.note(f"{name}: {text}"),
+    )
+    return converted.files
+
+
+def _outputs(inputs: Values, manifest: Manifest) -> Values:
+    url = common.open_store(inputs).url_of(f"models/{manifest.name}/{manifest.version}")
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "url": url,
+        "report_url": f"{url}/report.json",
+        "created_time": manifest.created_time,
+    }
+
+
+def _tensor_problems(key: str, wanted: list[str], available: list[str]) -> list[Problem]:
+    return [
+        Problem(property=key, reason=f"the model has no tensor {name!r}; it has {', '.join(map(repr, available))}")
+        for name in wanted
+        if name not in available
+    ]
+
+
+class ConvertedModel(AccelResource, module="accel", name="ConvertedModel"):
+    """`model` converted for the FPGA, like Azure ML's `AccelOnnxConverter.convert_tf_model`."""
+
+    contract = CONTRACT
+
+    storage_url: Output[str]
+    owner: Output[str]
+    topology: Output[str]
+    fingerprint: Output[str]
+    predicted_latency_ms: Output[float]
+    estimate: Output[Mapping[str, Any]]
+    name: Output[str]
+    version: Output[int]
+    url: Output[str]
+    report_url: Output[str]
+    created_time: Output[str]
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        model: Model,
+        input_tensors: Input[list[str]] | None = None,
+        output_tensors: Input[list[str]] | None = None,
+        require_fpga_conversion: Input[bool] | None = None,
+        number_format: Input[str] | None = None,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "storage_url": model.storage_url,
+            "model_name": model.model_name,
+            "model_digest": model.digest,
+            "model_path": model.model_path,
+            "model_owner": model.owner,
+            "model_input_tensors": model.input_tensors,
+            "model_output_tensors": model.output_tensors,
+            "input_tensors": input_tensors,
+            "output_tensors": output_tensors,
+            "require_fpga_conversion": require_fpga_conversion,
+            "number_format": number_format,
+        }
+        super().__init__(ConvertedModelProvider(), resource_name, inputs, opts)
