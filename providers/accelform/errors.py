@@ -8,7 +8,13 @@
     │   ├── StoreCorrupt         something in the store was changed from outside
     │   ├── WorkspaceConflict    the store already holds a different workspace
     │   ├── NotOwner             another stack owns this version
-    │   └── ImageCorrupt         an image's content does not match its digests, or is unsafe to unpack
+    │   ├── ImageCorrupt         an image's content does not match its digests, or is unsafe to unpack
+    │   ├── ModelSourceMissing   a model file, or a file it names, is not there or not readable
+    │   ├── NotAModel            the file is not a featurizer specification
+    │   ├── InvalidFeaturizerSpec    the specification has problems, all listed
+    │   ├── InvalidWeights       arrays are missing or have wrong shapes, types or values
+    │   ├── UnknownTensor        a tensor was asked for that the model doesn't have
+    │   └── UnknownNumberFormat  no number format profile of that name
     └── InternalError        Accelform or its surroundings failed
         ├── ObjectExists         a conditional create found the key taken
         ├── ObjectMissing        the object is not in the store
@@ -75,3 +81,27 @@ class StoreUnreachable(InternalError):
 
 class RuntimeLayerError(InternalError):
     """The installed runtime cannot be packed into an image layer."""
+
+
+class ModelSourceMissing(UserError):
+    """A model file, or a file that it names, is missing or can't be read."""
+
+
+class NotAModel(UserError):
+    """The file is not something a model can be made from."""
+
+
+class InvalidFeaturizerSpec(UserError):
+    """A featurizer specification with problems; the message lists all of them."""
+
+
+class InvalidWeights(UserError):
+    """Weights that don't fit the network: missing, unknown or misshapen arrays, wrong types, NaN or infinite values."""
+
+
+class UnknownTensor(UserError):
+    """A conversion asks for an input or output tensor that the model doesn't have."""
+
+
+class UnknownNumberFormat(UserError):
+    """There is no number format profile of that name."""

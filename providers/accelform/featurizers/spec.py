@@ -1,0 +1,237 @@
+"""The featurizer specification: the YAML file that a Model is made from.
+
+    featurizer: resnet50
+    weights: {source: file, path: featurizer.npz, width_multiplier: 0.125}
+    classifier: {path: classifier.npz, labels: labels.txt}
+    preprocess: {order: RGB, scaling_factor: 1.0}
+
+`weights` may also be `{source: imagenet}` or `{source: seeded, seed: 0}`, `classifier` `{classes: 10, seed: 0}`. Paths are
+relative to the file and stay inside its folder. `classifier` and `preprocess` are optional.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+
+from accelform.errors import InvalidFeaturizerSpec, NotAModel
+from accelform.featurizers.families import FAMILIES
+
+ORDERS = ("RGB", "BGR")
+MAX_CLASSES = 100_000
+MAX_WIDTH_DIVISOR = 64
+WEIGHT_SOURCES = ("file", "imagenet", "seeded")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileWeights:
+    """Weights from a file beside the specification; `width_multiplier` 1/k: its channel counts are a k-th."""
+
+    path: str
+    width_multiplier: float = 1.0
+
+    @property
+    def width_divisor(self) -> int:
+        return round(1 / self.width_multiplier)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagenetWeights:
+    """The published ImageNet weights, downloaded when the model is converted."""
+
+    width_divisor: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeededWeights:
+    """Random weights with calibrated batch-norm statistics; the same seed gives the same weights."""
+
+    seed: int = 0
+    width_divisor: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileClassifier:
+    """A trained classifier: weights and biases from a file, one label per line in another."""
+
+    path: str
+    labels: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeededClassifier:
+    """A random classifier, for trying things out."""
+
+    classes: int
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """Channel order and factor of `preprocess_array`."""
+
+    order: str = "RGB"
+    scaling_factor: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturizerSpec:
+    """A parsed specification."""
+
+    featurizer: str
+    weights: FileWeights | ImagenetWeights | SeededWeights
+    classifier: FileClassifier | SeededClassifier | None = None
+    preprocess: Preprocess = field(default_factory=Preprocess)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files it names, relative to its folder."""
+        found = [self.weights.path] if isinstance(self.weights, FileWeights) else []
+        if isinstance(self.classifier, FileClassifier):
+            found += [path for path in (self.classifier.path, self.classifier.labels) if path is not None]
+        return tuple(dict.fromkeys(found))
+
+
+def parse_spec(text: str, *, origin: str) -> FeaturizerSpec:
+    """Reads a specification; `origin` names the file in messages.
+
+    Raises:
+        NotAModel: not YAML, or YAML of something else.
+        InvalidFeaturizerSpec: unknown keys, wrong types or values: every problem in one message.
+    """
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise NotAModel(f"{origin} can't be read as a featurizer specification: it is not YAML: {_one_line(error)}") from error
+    if not isinstance(raw, dict) or "featurizer" not in raw:
+        raise NotAModel(
+            f"{origin} is not a featurizer specification: it has no key featurizer. "
+            "It should start like this: `featurizer: resnet50`"
+        )
+    reader = _Reader()
+    spec = reader.spec(raw)
+    if reader.problems:
+        listed = "".join(f"\n  - {problem}" for problem in reader.problems)
+        raise InvalidFeaturizerSpec(f"{origin} has {len(reader.problems)} problem(s); correct them and try again:{listed}")
+    return spec
+
+
+class _Reader:
+    """Reads sections, collecting problems; a value with a problem is replaced by a harmless one."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def spec(self, raw: Mapping[str, Any]) -> FeaturizerSpec:
+        self._only(raw, "", ("featurizer", "weights", "classifier", "preprocess"))
+        family = raw["featurizer"]
+        if not isinstance(family, str) or family not in FAMILIES:
+            self.problems.append(f"featurizer is {family!r}; known: {', '.join(FAMILIES)}")
+        return FeaturizerSpec(
+            featurizer=str(family),
+            weights=self._weights(raw),
+            classifier=self._classifier(raw),
+            preprocess=self._preprocess(raw),
+        )
+
+    def _weights(self, raw: Mapping[str, Any]) -> FileWeights | ImagenetWeights | SeededWeights:
+        if "weights" not in raw:
+            self.problems.append("weights is missing; e.g. weights: {source: seeded, seed: 0}")
+            return SeededWeights()
+        section = self._section(raw, "weights")
+        source = section.get("source")
+        if source == "file":
+            self._only(section, "weights.", ("source", "path", "width_multiplier"))
+            return FileWeights(
+                path=self._path(section, "weights.path"), width_multiplier=self._width_multiplier(section)
+            )
+        if source == "imagenet":
+            self._only(section, "weights.", ("source",))
+            return ImagenetWeights()
+        if source == "seeded":
+            self._only(section, "weights.", ("source", "seed"))
+            return SeededWeights(seed=self._whole(section, "weights.seed", default=0, low=0, high=2**32 - 1))
+        self.problems.append(f"weights.source is {source!r}; known: {', '.join(WEIGHT_SOURCES)}")
+        return SeededWeights()
+
+    def _classifier(self, raw: Mapping[str, Any]) -> FileClassifier | SeededClassifier | None:
+        if raw.get("classifier") is None:
+            return None
+        section = self._section(raw, "classifier")
+        if "path" in section:
+            self._only(section, "classifier.", ("path", "labels"))
+            labels = self._path(section, "classifier.labels") if section.get("labels") is not None else None
+            return FileClassifier(path=self._path(section, "classifier.path"), labels=labels)
+        self._only(section, "classifier.", ("classes", "seed"))
+        return SeededClassifier(
+            classes=self._whole(section, "classifier.classes", default=None, low=2, high=MAX_CLASSES),
+            seed=self._whole(section, "classifier.seed", default=0, low=0, high=2**32 - 1),
+        )
+
+    def _preprocess(self, raw: Mapping[str, Any]) -> Preprocess:
+        if raw.get("preprocess") is None:
+            return Preprocess()
+        section = self._section(raw, "preprocess")
+        self._only(section, "preprocess.", ("order", "scaling_factor"))
+        order = section.get("order", "RGB")
+        if order not in ORDERS:
+            self.problems.append(f"preprocess.order is {order!r}; known: {', '.join(ORDERS)}")
+        factor = section.get("scaling_factor", 1.0)
+        if not _is_number(factor) or not math.isfinite(factor) or not 1e-6 <= abs(factor) <= 1e3:
+            self.problems.append(f"preprocess.scaling_factor is {factor!r}; it must be a number from 0.000001 to 1000")
+            factor = 1.0
+        return Preprocess(order=str(order), scaling_factor=float(factor))
+
+    def _width_multiplier(self, section: Mapping[str, Any]) -> float:
+        value = section.get("width_multiplier", 1)
+        fine = _is_number(value) and 0 < value <= 1
+        divisor = round(1 / value) if fine and value >= 1 / (2 * MAX_WIDTH_DIVISOR) else 0
+        if not divisor or divisor > MAX_WIDTH_DIVISOR or divisor & (divisor - 1) or float(value) != 1 / divisor:
+            allowed = ", ".join(f"{2.0**-power:g}" for power in range(MAX_WIDTH_DIVISOR.bit_length()))
+            self.problems.append(f"weights.width_multiplier is {value!r}; allowed: {allowed}")
+            return 1.0
+        return float(value)
+
+    def _whole(self, section: Mapping[str, Any], key: str, *, default: int | None, low: int, high: int) -> int:
+        value = section.get(key.rpartition(".")[2], default)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            self.problems.append(f"{key} is {value!r}; it must be a whole number from {low} to {high}")
+            return low
+        return value
+
+    def _path(self, section: Mapping[str, Any], key: str) -> str:
+        value = section.get(key.rpartition(".")[2])
+        if not isinstance(value, str) or not value.strip() or "\0" in value:
+            self.problems.append(f"{key} is {value!r}; it must name a file beside the specification")
+            return ""
+        path = PurePosixPath(value.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or path.parts[0].endswith(":"):
+            self.problems.append(f"{key} is {value!r}; it must stay inside the specification's folder")
+        return path.as_posix()
+
+    def _section(self, raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        value = raw[key]
+        if isinstance(value, dict):
+            return value
+        self.problems.append(f"{key} is {value!r}; it must be a mapping")
+        return {}
+
+    def _only(self, section: Mapping[Any, Any], prefix: str, known: Sequence[str]) -> None:
+        self.problems += [
+            f"{prefix}{key} is unknown; known: {', '.join(prefix + name for name in known)}"
+            for key in section
+            if key not in known
+        ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
