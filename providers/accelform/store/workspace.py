@@ -1,0 +1,183 @@
+"""The workspace that a store holds, shared by every stack that declares it.
+
+    workspace.json        what the workspace is; written by the first stack that joins
+    members/<id>.json     one per owner ("project/stack/logical name")
+    closing.json          the last member is emptying the store
+
+The last one to leave removes everything, so that a folder store is as it was before. Joining writes the member before
+it looks for ``closing.json`` and leaving writes ``closing.json`` before it looks for members, so of two at once at
+least one sees the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from accelform.errors import ObjectExists, ObjectMissing, WorkspaceConflict
+from accelform.faults import fault_point
+from accelform.store.manifest import corrupt, decode_object, encode_json, field_problems, utc_now
+from accelform.store.objects import Store
+from accelform.store.versions import KINDS, sweep
+
+WORKSPACE, MEMBERS, CLOSING = "workspace.json", "members", "closing.json"
+FOLDERS = (*KINDS, "layers", MEMBERS)
+CLOSING_TIMEOUT_SECONDS = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceDescription:
+    """A workspace's identity, in Azure ML's words. Two descriptions in one store must be equal."""
+
+    name: str
+    resource_group: str = ""
+    location: str = ""
+    subscription_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceState:
+    """What the store holds: the workspace, when it was made (RFC 3339 UTC) and the owners that joined, sorted."""
+
+    description: WorkspaceDescription
+    created_time: str
+    members: tuple[str, ...]
+
+
+def join(store: Store, *, workspace: WorkspaceDescription, owner: str) -> WorkspaceState:
+    """Make the workspace, or join the one that is there. Repeating it is fine.
+
+    Raises WorkspaceConflict when the store holds another workspace, StoreCorrupt when its description is damaged.
+    """
+    deadline = time.monotonic() + CLOSING_TIMEOUT_SECONDS
+    while True:
+        made = _missing_folders(store)
+        content = {"schema": 1, **asdict(workspace), "created_time": utc_now(), "made_folders": made}
+        with contextlib.suppress(ObjectExists):
+            store.put_new(WORKSPACE, encode_json(content))
+        _check_same(store, workspace)
+        store.put(_member_key(owner), encode_json({"owner": owner, "joined_time": utc_now()}))
+        if store.exists(CLOSING):
+            _wait_until_closed(store, deadline)
+            continue
+        state = describe(store)
+        if state is not None and owner in state.members:
+            fault_point("workspace:after-join")
+            return state
+
+
+def leave(store: Store, *, owner: str) -> None:
+    """Withdraw what this owner's stack left behind, drop the membership and, as the last one, empty the store.
+
+    Repeating it is fine, and so is a store that is gone. Content stays when another member of the same stack is there.
+    """
+    remaining = [member for member in _members(store) if member != owner]
+    stack = owner.rpartition("/")[0] + "/"
+    if not any(member.startswith(stack) for member in remaining):
+        sweep(store, owner_prefix=stack)
+    store.delete(_member_key(owner))
+    if remaining:
+        return
+    if not store.list(""):
+        return
+    store.put(CLOSING, encode_json({"owner": owner, "since": utc_now()}))
+    if _members(store):
+        store.delete(CLOSING)
+        return
+    made = _made_folders(store)
+    for folder in FOLDERS:
+        if folder != MEMBERS:
+            store.delete_prefix(folder)
+    store.delete(WORKSPACE)
+    store.delete(CLOSING)
+    _remove_folders(store, made)
+
+
+def describe(store: Store) -> WorkspaceState | None:
+    """The workspace in this store, or None. Raises StoreCorrupt."""
+    try:
+        document = _read(store)
+    except ObjectMissing:
+        return None
+    fields = {key: document[key] for key in WorkspaceDescription.__dataclass_fields__}
+    return WorkspaceState(
+        description=WorkspaceDescription(**fields),
+        created_time=document["created_time"],
+        members=tuple(_members(store)),
+    )
+
+
+_FIELDS: dict[str, type] = {
+    "schema": int,
+    "created_time": str,
+    "made_folders": int,
+    **dict.fromkeys(WorkspaceDescription.__dataclass_fields__, str),
+}
+
+
+def _read(store: Store) -> dict[str, Any]:
+    where = store.url_of(WORKSPACE)
+    document = decode_object(store.get(WORKSPACE), where=where, what="workspace description")
+    if problems := field_problems(document, _FIELDS):
+        raise corrupt(where, "workspace description", "; ".join(problems))
+    return document
+
+
+def _check_same(store: Store, workspace: WorkspaceDescription) -> None:
+    state = describe(store)
+    if state is None or state.description == workspace:
+        return
+    there, wanted = asdict(state.description), asdict(workspace)
+    differences = ", ".join(
+        f"{key} is {there[key]!r}, not {wanted[key]!r}" for key in there if there[key] != wanted[key]
+    )
+    raise WorkspaceConflict(
+        f"cannot join workspace {workspace.name!r} in {store.url}: it holds another one ({differences}; used by "
+        f"{', '.join(state.members) or 'nobody'}). Correct the workspace's inputs, or choose another storage_url."
+    )
+
+
+def _members(store: Store) -> list[str]:
+    owners = []
+    for key in store.list(MEMBERS):
+        with contextlib.suppress(ObjectMissing):
+            document = decode_object(store.get(key), where=store.url_of(key), what="workspace member")
+            if not isinstance(document.get("owner"), str):
+                raise corrupt(store.url_of(key), "workspace member", "owner is missing")
+            owners.append(document["owner"])
+    return sorted(owners)
+
+
+def _member_key(owner: str) -> str:
+    return f"{MEMBERS}/{hashlib.sha256(owner.encode()).hexdigest()[:32]}.json"
+
+
+def _wait_until_closed(store: Store, deadline: float) -> None:
+    """Wait for a leaver to finish; one that does not was killed, and its mark is removed."""
+    while store.exists(CLOSING):
+        if time.monotonic() > deadline:
+            store.delete(CLOSING)
+        time.sleep(0.05)
+
+
+def _missing_folders(store: Store) -> int:
+    """How many folders of a local store's path do not exist yet."""
+    return 0 if store.root is None else sum(not folder.exists() for folder in (store.root, *store.root.parents))
+
+
+def _made_folders(store: Store) -> int:
+    with contextlib.suppress(ObjectMissing):
+        return int(_read(store)["made_folders"])
+    return 0
+
+
+def _remove_folders(store: Store, count: int) -> None:
+    """Remove the empty folders that joining made, innermost first."""
+    if store.root is None:
+        return
+    for folder in [store.root, *store.root.parents][:count]:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
