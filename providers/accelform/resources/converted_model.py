@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
     from accelform.resources.model import Model
-    from accelform.store.versions import Manifest
+    from accelform.store.manifest import Manifest
 
 CONTRACT = ResourceContract(
     name="ConvertedModel",
@@ -124,7 +124,7 @@ class ConvertedModelProvider(AccelProvider):
                 name=name,
                 digest=inputs["fingerprint"],
                 fault_prefix="converted-model",
-                files=lambda: _convert(inputs, source, name, Path(folder)),
+                files=lambda version: _convert(inputs, source, name, Path(folder)),
             )
         return f"{manifest.name}:{manifest.version}", _outputs(inputs, manifest)
 
@@ -133,9 +133,7 @@ class ConvertedModelProvider(AccelProvider):
         return None if manifest is None else values
 
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
-        manifest = common.annotate(
-            inputs, kind="models", name=stored["name"], version=stored["version"], old_owner=stored["owner"]
-        )
+        manifest = common.annotate(inputs, kind="models", name=stored["name"], version=stored["version"])
         return _outputs(inputs, manifest)
 
     def remove(self, id_: str, stored: Values) -> None:

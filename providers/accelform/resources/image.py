@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
     from accelform.resources.converted_model import ConvertedModel
-    from accelform.store.versions import Manifest
+    from accelform.store.manifest import Manifest
 
 CONTRACT = ResourceContract(
     name="Image",
@@ -110,9 +110,7 @@ class ImageProvider(AccelProvider):
         return {**values, **common.annotations_of(manifest)}
 
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
-        manifest = common.annotate(
-            inputs, kind="images", name=inputs["name"], version=stored["version"], old_owner=stored["owner"]
-        )
+        manifest = common.annotate(inputs, kind="images", name=inputs["name"], version=stored["version"])
         return _outputs(inputs, manifest)
 
     def remove(self, id_: str, stored: Values) -> None:

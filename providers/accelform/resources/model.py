@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
     from accelform.resources.workspace import Workspace
-    from accelform.store.versions import Manifest
+    from accelform.store.manifest import Manifest
 
 CONTRACT = ResourceContract(
     name="Model",
@@ -94,7 +94,7 @@ class ModelProvider(AccelProvider):
             name=inputs["model_name"],
             digest=inputs["digest"],
             fault_prefix="model",
-            files=lambda: {file.name: file.path for file in source.files},
+            files=lambda version: {file.name: file.path for file in source.files},
         )
         return f"{manifest.name}:{manifest.version}", _outputs(inputs, manifest)
 
@@ -103,9 +103,7 @@ class ModelProvider(AccelProvider):
         return None if manifest is None else {**values, **common.annotations_of(manifest)}
 
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
-        manifest = common.annotate(
-            inputs, kind="models", name=inputs["model_name"], version=stored["version"], old_owner=stored["owner"]
-        )
+        manifest = common.annotate(inputs, kind="models", name=inputs["model_name"], version=stored["version"])
         return _outputs(inputs, manifest)
 
     def remove(self, id_: str, stored: Values) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from accelform import faults, project
-from accelform.errors import ObjectMissing, StoreCorrupt, UserError
+from accelform import project
+from accelform.errors import StoreCorrupt, UserError
 from accelform.plans import names, regions
 from accelform.plans.contract import Planned, Problem, Property, ResourceContract, all_known
 from accelform.resources import common
@@ -72,21 +72,13 @@ class WorkspaceProvider(AccelProvider):
         return Planned(computed={"workspace_id": workspace_id}, problems=tuple(problems))
 
     def make(self, inputs: Values) -> tuple[str, Values]:
-        outputs = self.change(inputs["workspace_id"], {}, inputs)
-        faults.fault_point("workspace:after-join")
-        return inputs["workspace_id"], outputs
+        return inputs["workspace_id"], self.change(inputs["workspace_id"], {}, inputs)
 
     def look(self, id_: str, values: Values) -> Values | None:
         from accelform.store import workspace
 
-        store = common.open_store(values)
-        try:
-            description = workspace.describe(store)
-        except ObjectMissing:
-            return None
-        if description is None or values["owner"] not in description.owners:
-            return None
-        return values
+        state = workspace.describe(common.open_store(values))
+        return values if state is not None and values["owner"] in state.members else None
 
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
         from accelform.store import workspace
@@ -116,21 +108,16 @@ class WorkspaceProvider(AccelProvider):
 
 def _store_problem(storage_url: str) -> str | None:
     """What keeps the store from being used: a damaged workspace manifest, or a path that is no folder."""
-    if "://" in storage_url and not storage_url.startswith("file:"):
-        return None  # a remote store is not contacted before the deployment
-    from accelform.store import Store, workspace
-
-    folder = project.resolve(storage_url.removeprefix("file://"))
-    if not folder.exists():
-        return None
-    if not folder.is_dir():
+    if "://" not in storage_url and project.resolve(storage_url).is_file():
         return f"storage_url {storage_url!r} is a file; name a folder"
+    from accelform.store import workspace
+
     try:
-        workspace.describe(Store.open(folder.as_uri()))
+        store = common.local_store(storage_url)
+        if store is not None:
+            workspace.describe(store)
     except StoreCorrupt as error:
         return str(error)
-    except ObjectMissing:
-        return None
     return None
 
 

@@ -1,0 +1,188 @@
+"""A project of its own for each test: the real program and the real engine, on a file backend in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STEP_TIMEOUT_SECONDS = 180
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Outcome:
+    """What one `pulumi` command did: exit code, everything it printed, and the engine's events."""
+
+    code: int
+    text: str
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def steps(self, event: str = "resOutputsEvent") -> list[tuple[str, str]]:
+        """(operation, resource type) in the order in which they ended, unchanged resources left out."""
+        found = []
+        for row in self.events:
+            if event in row:
+                metadata = row[event]["metadata"]
+                kind = metadata["type"].rsplit(":", 1)[-1]
+                if metadata["op"] not in ("same", "read") and kind != "Stack":
+                    found.append((metadata["op"], kind))
+        return found
+
+
+@dataclass
+class Project:
+    """A copy of the project with its own state, store, box and port."""
+
+    folder: Path
+    environment: dict[str, str]
+    port: int
+    stack: str = "edge"
+
+    def pulumi(self, *arguments: str, check: bool = True, **environment: str) -> Outcome:
+        """Runs `pulumi` here; with `check`, a failure fails the test with everything that was printed."""
+        log = self.folder / "events.jsonl"
+        log.unlink(missing_ok=True)
+        traced = arguments[0] in ("up", "preview", "destroy", "refresh")
+        command = ["pulumi", *arguments, "-s", self.stack, "--non-interactive", "--color", "never"]
+        if traced:
+            command += ["--event-log", str(log)]
+        process = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=STEP_TIMEOUT_SECONDS,
+        )
+        events = [json.loads(line) for line in log.read_text().splitlines()] if traced and log.exists() else []
+        outcome = Outcome(process.returncode, process.stdout, events)
+        assert not check or outcome.code == 0, f"{' '.join(command)} failed:\n{outcome.text}"
+        return outcome
+
+    def up(self, *arguments: str, **options: Any) -> Outcome:
+        return self.pulumi("up", "--yes", "--skip-preview", *arguments, **options)
+
+    def destroy(self, **options: Any) -> Outcome:
+        return self.pulumi("destroy", "--yes", "--skip-preview", **options)
+
+    def configure(self, **values: Any) -> None:
+        for name, value in values.items():
+            path = ["--path"] if isinstance(value, dict) else []
+            if isinstance(value, dict):
+                for key, item in value.items():
+                    self.pulumi("config", "set", *path, f"accelform:{name}.{key}", str(item))
+            else:
+                self.pulumi("config", "set", f"accelform:{name}", json.dumps(value) if value is not None and not isinstance(value, str) else value)
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs, secrets in clear."""
+        log = self.pulumi("stack", "output", "--json", "--show-secrets")
+        return json.loads(log.text)
+
+    def state(self) -> dict[str, Any]:
+        """The stack's deployment as it is stored, secrets encrypted."""
+        return json.loads(self.pulumi("stack", "export").text)["deployment"]
+
+    def score(self, image: str = "digit-3.png") -> subprocess.CompletedProcess[str]:
+        """Runs `accelform score --json` on one of the example's images."""
+        return subprocess.run(
+            ["accelform", "score", f"examples/digits/images/{image}", "--stack", self.stack, "--json"],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    @property
+    def store(self) -> Path:
+        return self.folder / ".accelform" / "store"
+
+    @property
+    def box(self) -> Path:
+        return self.folder / ".accelform" / "edge" / "edge-box"
+
+
+@pytest.fixture
+def new_project(tmp_path: Path) -> Iterator[Any]:
+    """Makes projects; each is torn down without help from what it tests."""
+    made: list[Project] = []
+
+    def make(name: str = "project", *, stack: str = "edge") -> Project:
+        folder = tmp_path / name
+        folder.mkdir()
+        shutil.copy(ROOT / "Pulumi.yaml", folder)
+        for part in ("infra", "stacks"):
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "examples" / "digits", folder / "examples" / "digits")
+        state = tmp_path / "state" / name
+        state.mkdir(parents=True)
+        environment = {
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PULUMI_BACKEND_URL": state.as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE": "engine-tests",
+            "PULUMI_HOME": str(tmp_path / "pulumi-home"),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+        for name_ in ("ACCELFORM_FAULT_POINT", "ACCELFORM_FAULT_ACTION", "PULUMI_CONFIG_PASSPHRASE_FILE"):
+            environment.pop(name_, None)
+        project = Project(folder, environment, free_port(), stack)
+        subprocess.run(
+            ["pulumi", "stack", "init", stack, "--non-interactive"],
+            cwd=folder,
+            env=environment,
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        project.configure(port=project.port)
+        made.append(project)
+        return project
+
+    yield make
+    for project in made:
+        _kill_everything_below(project.folder)
+
+
+@pytest.fixture
+def project(new_project: Any) -> Project:
+    """One project on the stack `edge`."""
+    return new_project()
+
+
+def _kill_everything_below(folder: Path) -> None:
+    """Kills each process whose command line or working directory lies in `folder`."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().decode(errors="replace")
+            cwd = os.readlink(entry / "cwd")
+        except OSError:
+            continue
+        if str(folder) in command or cwd.startswith(str(folder)):
+            try:
+                os.kill(int(entry.name), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
