@@ -1,0 +1,196 @@
+"""The runtime layer: accelform_runtime and the installed packages that it needs, as one layer below /opt/accelform.
+
+What is packed is what is installed (and locked by hash), so the image runs the very versions that were tested.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import platform
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from accelform.errors import RuntimeLayerError, StoreCorrupt
+from accelform.images.archive import LayerFile, tar_stream
+from accelform.store.manifest import corrupt, decode_object, encode_json, field_problems
+from accelform.store.objects import Store
+
+RUNTIME_PACKAGE = "accelform_runtime"
+RUNTIME_DISTRIBUTIONS = ("grpcio", "grpcio-health-checking", "numpy", "onnxruntime", "pillow", "protobuf")
+LAYER_FOLDER = "opt/accelform"
+LAYOUT_VERSION = 1
+"""Counts up when the rules below change what a layer holds."""
+
+_SKIPPED_SUFFIXES = (".pyc", ".pyi", ".h", ".hpp", ".pxd", ".pyx", ".a", ".c", ".cpp", ".exe", ".f90")
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "tests", "_pyinstaller"})
+_SKIPPED_TREES = (
+    "numpy/f2py/",
+    "numpy/_core/include/",
+    "onnxruntime/backend/",
+    "onnxruntime/datasets/",
+    "onnxruntime/quantization/",
+    "onnxruntime/tools/",
+    "onnxruntime/transformers/",
+)
+_KEPT_ABOUT_A_DISTRIBUTION = re.compile(
+    r"[^/]+\.dist-info/(METADATA|licenses/.*|.*(LICEN[CS]E|NOTICE|COPYING).*)", re.I
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRef:
+    """A layer in the store: key, digest ("sha256:..." of the uncompressed tar), size, and what it was made from."""
+
+    key: str
+    digest: str
+    size_bytes: int
+    fingerprint: str
+    description: str
+
+
+def fingerprint() -> str:
+    """ "sha256:..." over everything that the layer would hold, without reading the packages' own files.
+
+    Changes with any source file of accelform_runtime, with any locked package and with the Python version or machine.
+    Raises RuntimeLayerError when a package is not installed.
+    """
+    platform_name = f"layout {LAYOUT_VERSION} python {sys.version_info[0]}.{sys.version_info[1]} {platform.machine()}"
+    lines = [platform_name, *(f"{file.sha256} {file.name}" for file in _files())]
+    digest = hashlib.sha256("\n".join(lines).encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def build(store: Store, *, progress: Callable[[str], None] | None = None) -> LayerRef:
+    """Pack the layer into the store, or find it there: one layer per fingerprint.
+
+    Raises RuntimeLayerError when the installed packages are incomplete, InternalError when a file is not what was
+    installed, StoreFull and the store's other errors.
+    """
+    identity = fingerprint()
+    key = f"layers/{identity.removeprefix('sha256:')}"
+    if found := _find(store, key, identity):
+        return found
+    files = _files()
+    if progress:
+        progress(f"packing the runtime layer: {len(files)} files")
+    written = store.put_stream(f"{key}/layer.tar", tar_stream(files))
+    layer = LayerRef(
+        key=f"{key}/layer.tar",
+        digest=f"sha256:{written.sha256}",
+        size_bytes=written.size_bytes,
+        fingerprint=identity,
+        description=f"{RUNTIME_PACKAGE} and {', '.join(_described_distributions())}",
+    )
+    store.put(f"{key}/layer.json", encode_json(asdict(layer)))
+    return layer
+
+
+def _find(store: Store, key: str, identity: str) -> LayerRef | None:
+    """The layer that was packed before, if it is whole; a damaged one is packed again."""
+    if not store.exists(f"{key}/layer.json"):
+        return None
+    where = store.url_of(f"{key}/layer.json")
+    try:
+        document = decode_object(store.get(f"{key}/layer.json"), where=where, what="layer description")
+        fields: dict[str, type] = {name: int if name == "size_bytes" else str for name in LayerRef.__dataclass_fields__}
+        if problems := field_problems(document, fields):
+            raise corrupt(where, "layer description", "; ".join(problems))
+    except StoreCorrupt:
+        return None
+    layer = LayerRef(**document)
+    whole = layer.fingerprint == identity and store.size(layer.key) == layer.size_bytes
+    return layer if whole else None
+
+
+def _files() -> list[LayerFile]:
+    files = [*_runtime_files()]
+    for distribution in _closure().values():
+        files += _distribution_files(distribution)
+    return sorted(files)
+
+
+def _runtime_files() -> list[LayerFile]:
+    spec = importlib.util.find_spec(RUNTIME_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeLayerError(f"cannot pack the runtime layer: {RUNTIME_PACKAGE} is not installed. Run `make up`.")
+    root = Path(spec.submodule_search_locations[0])
+    paths = (path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    return [
+        LayerFile(
+            name=f"{LAYER_FOLDER}/{RUNTIME_PACKAGE}/{path.relative_to(root).as_posix()}",
+            source=path,
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in paths
+        if path.suffix != ".pyc"
+    ]
+
+
+@cache
+def _closure() -> dict[str, metadata.Distribution]:
+    """The installed distributions that the runtime needs, by normal name; extras left out."""
+    closure: dict[str, metadata.Distribution] = {}
+    waiting = list(RUNTIME_DISTRIBUTIONS)
+    while waiting:
+        name = _normal(waiting.pop())
+        if name in closure:
+            continue
+        try:
+            closure[name] = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            raise RuntimeLayerError(
+                f"cannot pack the runtime layer: the package {name} is not installed in {sys.prefix}. "
+                "Install what requirements.lock names (`make up` does)."
+            ) from None
+        for text in closure[name].requires or []:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
+    return dict(sorted(closure.items()))
+
+
+def _distribution_files(distribution: metadata.Distribution) -> list[LayerFile]:
+    files = []
+    for entry in distribution.files or []:
+        name = entry.as_posix()
+        if entry.hash is None or not _is_packed(name):
+            continue
+        if entry.hash.mode != "sha256":
+            raise RuntimeLayerError(f"cannot pack {name}: it is recorded with {entry.hash.mode}. Install it by wheel.")
+        digest = base64.urlsafe_b64decode(entry.hash.value + "=" * (-len(entry.hash.value) % 4)).hex()
+        files.append(LayerFile(name=f"{LAYER_FOLDER}/{name}", source=Path(str(entry.locate())), sha256=digest))
+    if not files:
+        raise RuntimeLayerError(
+            f"cannot pack {distribution.metadata['Name']}: its list of installed files is empty or missing. "
+            "Install it from a wheel (`make up` does)."
+        )
+    return files
+
+
+def _is_packed(name: str) -> bool:
+    """Whether a file of a wheel is needed to run: no tests, headers, build parts or training tools; licences stay."""
+    parts = name.split("/")
+    if ".." in parts or parts[0] == "bin":
+        return False
+    if parts[0].endswith(".dist-info"):
+        return _KEPT_ABOUT_A_DISTRIBUTION.fullmatch(name) is not None
+    return not (
+        name.endswith(_SKIPPED_SUFFIXES) or name.startswith(_SKIPPED_TREES) or _SKIPPED_FOLDERS & set(parts[:-1])
+    )
+
+
+def _described_distributions() -> list[str]:
+    return [f"{name} {distribution.version}" for name, distribution in _closure().items()]
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
