@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pulumi
 from pulumi import ResourceOptions
-from settings import Settings
 
 from accelform.resources import ComputeTarget, ConvertedModel, Image, Model, Webservice, Workspace
+from settings import Settings
 
 settings = Settings.load(pulumi.Config())
 

@@ -91,7 +91,12 @@ class Project:
                 for key, item in value.items():
                     self.pulumi("config", "set", *path, f"accelform:{name}.{key}", str(item))
             else:
-                self.pulumi("config", "set", f"accelform:{name}", json.dumps(value) if value is not None and not isinstance(value, str) else value)
+                self.pulumi(
+                    "config",
+                    "set",
+                    f"accelform:{name}",
+                    json.dumps(value) if value is not None and not isinstance(value, str) else value,
+                )
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets in clear."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 FPGA_REGIONS = ("eastus", "southeastasia", "westeurope", "westus2")
 """The four regions with Intel Arria 10 machines."""
 
-VM_SIZES = {"Standard_PB6s": {"vcpus": 6, "fpgas": 1, "device": "Intel Arria 10"}}
-"""Machine sizes with an FPGA: vCPUs and FPGAs of one machine."""
+VCPUS_OF_VM_SIZE = {"Standard_PB6s": 6}
+"""Machine sizes with one Intel Arria 10, and the vCPUs of each."""
 
 
 def region_problem(location: str) -> str | None:
@@ -18,11 +18,11 @@ def region_problem(location: str) -> str | None:
 
 def vm_size_problem(vm_size: str) -> str | None:
     """What is wrong with `vm_size` as a machine with an FPGA."""
-    if vm_size in VM_SIZES:
+    if vm_size in VCPUS_OF_VM_SIZE:
         return None
-    return f"vm_size {vm_size!r} has no FPGA; choose one of {', '.join(VM_SIZES)}"
+    return f"vm_size {vm_size!r} has no FPGA; choose one of {', '.join(VCPUS_OF_VM_SIZE)}"
 
 
 def vcpus(vm_size: str, agent_count: int) -> int:
     """vCPUs that `agent_count` machines take from the quota "Standard PBS Family vCPUs"."""
-    return VM_SIZES[vm_size]["vcpus"] * agent_count  # type: ignore[operator,return-value]
+    return VCPUS_OF_VM_SIZE[vm_size] * agent_count

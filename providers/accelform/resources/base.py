@@ -29,6 +29,7 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
+from pulumi.output import UNKNOWN as ENGINE_UNKNOWN
 from pulumi.output import Unknown
 
 from accelform.plans.contract import UNKNOWN, Planned, ResourceContract, all_known
@@ -160,7 +161,7 @@ def _from_engine(value: Any) -> Any:
 
 def _to_engine(value: Any) -> Any:
     if value is UNKNOWN:
-        return Unknown()
+        return ENGINE_UNKNOWN
     if isinstance(value, Mapping):
         return {name: _to_engine(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -85,7 +85,9 @@ def manifest_problems(inputs: Mapping[str, Any], *, kind: str, name: str) -> lis
 def require_unchanged(path: str, *, expected: str, found: str) -> None:
     """Raises UserError where the file changed between preview and deployment."""
     if expected != found:
-        raise UserError(f"{path} changed while it was being deployed ({expected} is now {found}); run `pulumi up` again")
+        raise UserError(
+            f"{path} changed while it was being deployed ({expected} is now {found}); run `pulumi up` again"
+        )
 
 
 def publish_or_adopt(
@@ -114,9 +116,7 @@ def publish_or_adopt(
         version = there.version
         note(f"{name}:{version} is damaged in the store; writing it again")
     else:
-        version = versions.allocate(
-            store, kind, name, owner=owner, digest=digest, fault_prefix=fault_prefix
-        ).version
+        version = versions.allocate(store, kind, name, owner=owner, digest=digest, fault_prefix=fault_prefix).version
     stored_files, properties = build(version) if build else ((), {})
     return versions.publish(
         store,

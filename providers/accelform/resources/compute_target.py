@@ -26,20 +26,37 @@ CONTRACT = ResourceContract(
         Property(name="kind", kind="string", role="replace", required=True, description="`edge`"),
         Property(name="name", kind="string", role="replace", required=True, description="name of the target"),
         Property(
-            name="vm_size", kind="string", role="replace", default="Standard_PB6s", description="machine size; one FPGA each"
+            name="vm_size",
+            kind="string",
+            role="replace",
+            default="Standard_PB6s",
+            description="machine size; one FPGA each",
         ),
         Property(name="agent_count", kind="integer", role="update", default=1, description="machines, and so FPGAs"),
-        Property(name="location", kind="string", role="replace", required=True, description="region with FPGA machines"),
         Property(
-            name="edge_root", kind="string", role="replace", description="folder of the edge boxes, relative to Pulumi.yaml"
+            name="location", kind="string", role="replace", required=True, description="region with FPGA machines"
+        ),
+        Property(
+            name="edge_root",
+            kind="string",
+            role="replace",
+            description="folder of the edge boxes, relative to Pulumi.yaml",
         ),
         common.TAGS,
         common.OWNER,
         Property(
-            name="vcpus", kind="integer", role="update", computed=True, description='vCPUs of "Standard PBS Family vCPUs"'
+            name="vcpus",
+            kind="integer",
+            role="update",
+            computed=True,
+            description='vCPUs of "Standard PBS Family vCPUs"',
         ),
         Property(
-            name="fpga_capacity", kind="integer", role="update", computed=True, description="FPGAs that services can use"
+            name="fpga_capacity",
+            kind="integer",
+            role="update",
+            computed=True,
+            description="FPGAs that services can use",
         ),
         Property(
             name="provisioning_state",
@@ -48,7 +65,9 @@ CONTRACT = ResourceContract(
             computed=True,
             description="Succeeded, or what a refresh found instead",
         ),
-        Property(name="provisioning_errors", kind="list", role="output", description="what is wrong with it, if anything"),
+        Property(
+            name="provisioning_errors", kind="list", role="output", description="what is wrong with it, if anything"
+        ),
         Property(name="nodes", kind="list", role="output", description="names of its machines"),
     ),
 )
@@ -73,7 +92,9 @@ class ComputeTargetProvider(AccelProvider):
                 problems.append(Problem(property=key, reason=reason))
         problems.extend(scaling.positive(known, ("agent_count",)))
         if known.get("kind") == "edge" and "edge_root" not in inputs:
-            problems.append(Problem(property="edge_root", reason="an edge target needs edge_root, the folder of its box"))
+            problems.append(
+                Problem(property="edge_root", reason="an edge target needs edge_root, the folder of its box")
+            )
         if problems or not all_known(inputs, ("vm_size", "agent_count")):
             return Planned(computed={}, problems=tuple(problems))
         computed = {

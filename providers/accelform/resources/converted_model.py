@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from accelform import project
 from accelform.errors import InternalError, UserError
 from accelform.plans import names
-from accelform.plans.contract import Planned, Problem, Property, ResourceContract, all_known
+from accelform.plans.contract import Planned, Problem, Property, ResourceContract
 from accelform.plans.identity import fingerprint
 from accelform.resources import common
 from accelform.resources.base import AccelProvider, AccelResource, Values, unknown_unless_known
@@ -27,18 +27,44 @@ CONTRACT = ResourceContract(
     delete_before_replace=False,
     properties=(
         common.STORAGE_URL,
-        Property(name="model_name", kind="string", role="replace", required=True, description="name of the source model"),
-        Property(name="model_digest", kind="string", role="replace", required=True, description="digest of the source model"),
-        Property(name="model_path", kind="string", role="update", required=True, description="where the source was read"),
-        Property(name="model_owner", kind="string", role="update", required=True, description="owner of the source model"),
         Property(
-            name="model_input_tensors", kind="list", role="update", required=True, description="the source's input tensors"
+            name="model_name", kind="string", role="replace", required=True, description="name of the source model"
         ),
         Property(
-            name="model_output_tensors", kind="list", role="update", required=True, description="the source's output tensors"
+            name="model_digest", kind="string", role="replace", required=True, description="digest of the source model"
         ),
-        Property(name="input_tensors", kind="list", role="replace", description="inputs to convert from; default: the model's"),
-        Property(name="output_tensors", kind="list", role="replace", description="outputs to convert to; default: the model's"),
+        Property(
+            name="model_path", kind="string", role="update", required=True, description="where the source was read"
+        ),
+        Property(
+            name="model_owner", kind="string", role="update", required=True, description="owner of the source model"
+        ),
+        Property(
+            name="model_input_tensors",
+            kind="list",
+            role="update",
+            required=True,
+            description="the source's input tensors",
+        ),
+        Property(
+            name="model_output_tensors",
+            kind="list",
+            role="update",
+            required=True,
+            description="the source's output tensors",
+        ),
+        Property(
+            name="input_tensors",
+            kind="list",
+            role="replace",
+            description="inputs to convert from; default: the model's",
+        ),
+        Property(
+            name="output_tensors",
+            kind="list",
+            role="replace",
+            description="outputs to convert to; default: the model's",
+        ),
         Property(
             name="require_fpga_conversion",
             kind="boolean",
@@ -47,10 +73,16 @@ CONTRACT = ResourceContract(
             description="refuse a network that no FPGA topology matches",
         ),
         Property(
-            name="number_format", kind="string", role="replace", default="bw-a10-cnn", description="profile of the FPGA part"
+            name="number_format",
+            kind="string",
+            role="replace",
+            default="bw-a10-cnn",
+            description="profile of the FPGA part",
         ),
         common.OWNER,
-        Property(name="topology", kind="string", role="replace", computed=True, description="matched featurizer family"),
+        Property(
+            name="topology", kind="string", role="replace", computed=True, description="matched featurizer family"
+        ),
         Property(
             name="fingerprint", kind="string", role="replace", computed=True, description="identity of the conversion"
         ),
@@ -63,9 +95,18 @@ CONTRACT = ResourceContract(
             description="modelled FPGA latency of one image",
         ),
         Property(
-            name="estimate", kind="map", role="update", computed=True, description="latency, throughput and their provenance"
+            name="estimate",
+            kind="map",
+            role="update",
+            computed=True,
+            description="latency, throughput and their provenance",
         ),
-        Property(name="name", kind="string", role="output", description="`<model>.<version>.accelonnx`, at most 32 characters"),
+        Property(
+            name="name",
+            kind="string",
+            role="output",
+            description="`<model>.<version>.accelonnx`, at most 32 characters",
+        ),
         Property(name="version", kind="integer", role="output", description="version under that name"),
         Property(name="url", kind="string", role="output", description="where the converted files are"),
         Property(name="report_url", kind="string", role="output", description="the report, layer by layer"),

@@ -27,7 +27,11 @@ CONTRACT = ResourceContract(
         common.STORAGE_URL,
         Property(name="name", kind="string", role="replace", required=True, description="image name in lower case"),
         Property(
-            name="model_fingerprint", kind="string", role="replace", required=True, description="identity of the converted model"
+            name="model_fingerprint",
+            kind="string",
+            role="replace",
+            required=True,
+            description="identity of the converted model",
         ),
         Property(
             name="model_owner", kind="string", role="update", required=True, description="owner of the converted model"
@@ -37,7 +41,11 @@ CONTRACT = ResourceContract(
         common.DESCRIPTION,
         common.OWNER,
         Property(
-            name="base", kind="string", role="replace", computed=True, description="fingerprint of the runtime in the base layer"
+            name="base",
+            kind="string",
+            role="replace",
+            computed=True,
+            description="fingerprint of the runtime in the base layer",
         ),
         Property(name="fingerprint", kind="string", role="replace", computed=True, description="identity of the image"),
         Property(name="version", kind="integer", role="output", description="counts up per name, never reused"),

@@ -44,9 +44,15 @@ CONTRACT = ResourceContract(
             name="input_tensors", kind="list", role="replace", computed=True, description="names of the graph's inputs"
         ),
         Property(
-            name="output_tensors", kind="list", role="replace", computed=True, description="names of the graph's outputs"
+            name="output_tensors",
+            kind="list",
+            role="replace",
+            computed=True,
+            description="names of the graph's outputs",
         ),
-        Property(name="labels", kind="list", role="replace", computed=True, description="class labels, in output order"),
+        Property(
+            name="labels", kind="list", role="replace", computed=True, description="class labels, in output order"
+        ),
         Property(name="version", kind="integer", role="output", description="counts up per name, never reused"),
         Property(name="url", kind="string", role="output", description="where the version's files are"),
         common.CREATED_TIME,

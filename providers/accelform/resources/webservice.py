@@ -33,8 +33,12 @@ CONTRACT = ResourceContract(
     delete_before_replace=True,
     properties=(
         Property(name="name", kind="string", role="replace", required=True, description="service name"),
-        Property(name="target_kind", kind="string", role="replace", required=True, description="kind of the compute target"),
-        Property(name="target_name", kind="string", role="replace", required=True, description="name of the compute target"),
+        Property(
+            name="target_kind", kind="string", role="replace", required=True, description="kind of the compute target"
+        ),
+        Property(
+            name="target_name", kind="string", role="replace", required=True, description="name of the compute target"
+        ),
         Property(
             name="target_fpgas", kind="integer", role="update", required=True, description="FPGAs of the compute target"
         ),
@@ -53,7 +57,9 @@ CONTRACT = ResourceContract(
         ),
         Property(name="image_owner", kind="string", role="update", required=True, description="owner of the image"),
         Property(name="num_replicas", kind="integer", role="update", description="replicas, one FPGA each; default 1"),
-        Property(name="autoscale_enabled", kind="boolean", role="update", description="scale by load; excludes num_replicas"),
+        Property(
+            name="autoscale_enabled", kind="boolean", role="update", description="scale by load; excludes num_replicas"
+        ),
         Property(name="autoscale_min_replicas", kind="integer", role="update", description="fewest replicas"),
         Property(name="autoscale_max_replicas", kind="integer", role="update", description="most replicas"),
         Property(
@@ -67,10 +73,18 @@ CONTRACT = ResourceContract(
             name="auth_enabled", kind="boolean", role="update", default=True, description="whether calls need a key"
         ),
         Property(
-            name="primary_key", kind="string", role="update", secret=True, description="first key; generated when left out"
+            name="primary_key",
+            kind="string",
+            role="update",
+            secret=True,
+            description="first key; generated when left out",
         ),
         Property(
-            name="secondary_key", kind="string", role="update", secret=True, description="second key; generated when left out"
+            name="secondary_key",
+            kind="string",
+            role="update",
+            secret=True,
+            description="second key; generated when left out",
         ),
         Property(
             name="scoring_timeout_ms",
@@ -108,7 +122,11 @@ CONTRACT = ResourceContract(
         common.DESCRIPTION,
         common.OWNER,
         Property(
-            name="scoring_uri", kind="string", role="update", computed=True, description="where clients connect, without a path"
+            name="scoring_uri",
+            kind="string",
+            role="update",
+            computed=True,
+            description="where clients connect, without a path",
         ),
         Property(
             name="state",
@@ -142,7 +160,9 @@ class WebserviceProvider(AccelProvider):
             problems.append(
                 Problem(property="auth_enabled", reason="keys are given but auth_enabled is false; drop one of the two")
             )
-        if not problems and all_known(inputs, ("name", "port", "target_name", "edge_root", "target_fpgas", "num_replicas")):
+        if not problems and all_known(
+            inputs, ("name", "port", "target_name", "edge_root", "target_fpgas", "num_replicas")
+        ):
             problems.extend(_target_problems(inputs, stored))
         computed: dict[str, Any] = {"state": "Healthy"}
         if "port" in known:
@@ -169,6 +189,7 @@ class WebserviceProvider(AccelProvider):
 
     def _deploy(self, inputs: Values, *, keys: dict[str, str]) -> Values:
         from accelform.images import oci
+        from accelform.store.manifest import utc_now
 
         store = common.open_store(inputs)
         image = common.find_version(
@@ -186,7 +207,7 @@ class WebserviceProvider(AccelProvider):
         return {
             "image_digest": image.properties["image_digest"],
             "service_keys": keys,
-            "created_time": common.now(),
+            "created_time": utc_now(),
         }
 
 
@@ -220,9 +241,7 @@ def _keys(inputs: Values, stored: Mapping[str, str]) -> dict[str, str]:
 
     if not inputs["auth_enabled"]:
         return {}
-    return {
-        name: inputs.get(f"{name}_key") or stored.get(name) or generate_key() for name in ("primary", "secondary")
-    }
+    return {name: inputs.get(f"{name}_key") or stored.get(name) or generate_key() for name in ("primary", "secondary")}
 
 
 def _target_problems(inputs: Values, stored: Mapping[str, Any]) -> list[Problem]:
@@ -239,9 +258,7 @@ def _target_problems(inputs: Values, stored: Mapping[str, Any]) -> list[Problem]
             f"{inputs['target_name']!r} has {inputs['target_fpgas']} FPGA and this program already gives it to "
             f"{', '.join(repr(name) for name in others)}; one FPGA holds one model, so raise agent_count or drop one"
         )
-    capacity = capacity or capacity_problem(
-        replicas, box.describe(), inputs["name"], fpgas=inputs["target_fpgas"]
-    )
+    capacity = capacity or capacity_problem(replicas, box.describe(), inputs["name"], fpgas=inputs["target_fpgas"])
     if capacity:
         found.append(Problem(property="num_replicas", reason=capacity))
     if reason := port_problem(box, port=inputs["port"], service=inputs["name"]):

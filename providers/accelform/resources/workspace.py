@@ -28,8 +28,12 @@ CONTRACT = ResourceContract(
         Property(
             name="resource_group", kind="string", role="replace", required=True, description="Azure resource group"
         ),
-        Property(name="subscription_id", kind="string", role="replace", required=True, description="Azure subscription"),
-        Property(name="location", kind="string", role="replace", required=True, description="region with FPGA machines"),
+        Property(
+            name="subscription_id", kind="string", role="replace", required=True, description="Azure subscription"
+        ),
+        Property(
+            name="location", kind="string", role="replace", required=True, description="region with FPGA machines"
+        ),
         Property(
             name="storage_url",
             kind="string",
@@ -40,9 +44,15 @@ CONTRACT = ResourceContract(
         common.TAGS,
         common.OWNER,
         Property(
-            name="workspace_id", kind="string", role="replace", computed=True, description="Azure resource id of the workspace"
+            name="workspace_id",
+            kind="string",
+            role="replace",
+            computed=True,
+            description="Azure resource id of the workspace",
         ),
-        Property(name="models_url", kind="string", role="output", description="where registered and converted models are"),
+        Property(
+            name="models_url", kind="string", role="output", description="where registered and converted models are"
+        ),
         Property(name="images_url", kind="string", role="output", description="where images are"),
         common.CREATED_TIME,
     ),

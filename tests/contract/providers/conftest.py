@@ -27,7 +27,9 @@ class Plugin:
         self._stub = provider_pb2_grpc.ResourceProviderStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
         self._stub.Configure(provider_pb2.ConfigureRequest(), timeout=CALL_TIMEOUT_SECONDS)
 
-    def check(self, provider: Any, news: dict[str, Any], olds: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    def check(
+        self, provider: Any, news: dict[str, Any], olds: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, str]]:
         """Checked inputs, and the failures as {property: reason}."""
         request = provider_pb2.CheckRequest(news=_wire(provider, news), olds=_wire(provider, olds or {}))
         answer = self._stub.Check(request, timeout=CALL_TIMEOUT_SECONDS)

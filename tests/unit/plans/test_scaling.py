@@ -1,0 +1,46 @@
+"""Replicas, autoscale and FPGAs."""
+
+from __future__ import annotations
+
+import pytest
+
+from accelform.plans import regions, scaling
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"num_replicas": 2, "autoscale_enabled": True}, "exclude each other"),
+        ({"num_replicas": 0}, "num_replicas must be above 0"),
+        ({"autoscale_min_replicas": 1}, "need autoscale_enabled: true"),
+        ({"autoscale_enabled": True, "autoscale_min_replicas": 5, "autoscale_max_replicas": 2}, "is above"),
+        ({"autoscale_enabled": True, "target_kind": "edge"}, "does not autoscale"),
+    ],
+)
+def test_contradictions(inputs: dict[str, object], words: str) -> None:
+    """Settings that contradict each other are refused with the way out."""
+    assert words in " ".join(problem.reason for problem in scaling.problems(inputs))
+
+
+def test_legal_forms() -> None:
+    """A fixed number, nothing at all, and autoscale alone are fine."""
+    assert scaling.problems({"num_replicas": 1}) == []
+    assert scaling.problems({}) == []
+    assert scaling.problems({"autoscale_enabled": True, "autoscale_max_replicas": 3}) == []
+
+
+def test_one_fpga_for_each_replica() -> None:
+    """More replicas than FPGAs are refused, with both ways to make it fit."""
+    problem = scaling.capacity_problem("digits", 3, 2, "edge-box")
+
+    assert problem is not None
+    assert "asks for 3 replicas" in problem
+    assert "agent_count to 3" in problem
+    assert scaling.capacity_problem("digits", 2, 2, "edge-box") is None
+
+
+def test_six_vcpus_a_machine() -> None:
+    """A PB6 machine takes six vCPUs from the quota and is found in four regions."""
+    assert regions.vcpus("Standard_PB6s", 3) == 18
+    assert regions.region_problem("westus2") is None
+    assert "choose one of eastus" in (regions.region_problem("eastus2") or "")
