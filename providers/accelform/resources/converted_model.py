@@ -184,18 +184,15 @@ class ConvertedModelProvider(AccelProvider):
 def _convert(inputs: Values, model: Manifest, name: str, folder: Path) -> Mapping[str, Path]:
     from accelform.conversion import convert
     from accelform.featurizers.source import read_source
+    from accelform.store import catalog
 
-    store = common.open_store(inputs)
-    for file in model.files:
-        target = folder / "source" / file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        store.download(f"models/{model.name}/{model.version}/{file.name}", target)
-    entry = [file.name for file in model.files if "/" not in file.name and file.name.endswith((".yaml", ".yml"))]
+    files = catalog.local_files(common.open_store(inputs), model, folder / "source")
+    entry = [name for name in files if "/" not in name and name.endswith((".yaml", ".yml"))]
     if len(entry) != 1:
         raise InternalError(
             f"model {model.name}:{model.version} has {len(entry)} specifications in its files; register it again"
         )
-    source = read_source(folder / "source" / entry[0])
+    source = read_source(files[entry[0]])
     converted = convert(
         source,
         output_dir=folder / "bundle",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
     from accelform.resources.converted_model import ConvertedModel
-    from accelform.store.manifest import Manifest
+    from accelform.store.manifest import FileRecord, Manifest
 
 CONTRACT = ResourceContract(
     name="Image",
@@ -81,6 +81,7 @@ class ImageProvider(AccelProvider):
 
     def make(self, inputs: Values) -> tuple[str, Values]:
         from accelform.images import oci, runtime_layer
+        from accelform.store import catalog
 
         store = common.open_store(inputs)
         model = common.find_version(
@@ -91,18 +92,17 @@ class ImageProvider(AccelProvider):
             what="converted model",
         )
 
-        def build(version: int) -> dict[str, Any]:
+        def build(version: int) -> tuple[tuple[FileRecord, ...], Mapping[str, Any]]:
             with tempfile.TemporaryDirectory(prefix="accelform-image-") as folder:
-                model_files = common.local_files(store, model, Path(folder))
                 image = oci.build_image(
                     store,
                     name=inputs["name"],
                     version=version,
-                    model_files=model_files,
+                    model_files=catalog.local_files(store, model, Path(folder)),
                     runtime_layer=runtime_layer.build(store),
                     labels={"accelform.model": f"{model.name}:{model.version}"},
                 )
-            return {"image_digest": image.digest, "image_location": image.location}
+            return image.files, {"image_digest": image.digest, "image_location": image.location}
 
         manifest = common.publish_or_adopt(
             inputs, kind="images", name=inputs["name"], digest=inputs["fingerprint"], fault_prefix="image", build=build
@@ -110,21 +110,14 @@ class ImageProvider(AccelProvider):
         return f"{manifest.name}:{manifest.version}", _outputs(inputs, manifest)
 
     def look(self, id_: str, values: Values) -> Values | None:
-        from accelform.images import oci
-
         manifest = common.read_version(values, kind="images", name=values["name"], version=values["version"])
-        if manifest is None or not oci.exists(common.open_store(values), values["image_location"]):
-            return None
-        return {**values, **common.annotations_of(manifest)}
+        return None if manifest is None else {**values, **common.annotations_of(manifest)}
 
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
         manifest = common.annotate(inputs, kind="images", name=inputs["name"], version=stored["version"])
         return _outputs(inputs, manifest)
 
     def remove(self, id_: str, stored: Values) -> None:
-        from accelform.images import oci
-
-        oci.remove_image(common.open_store(stored), name=stored["name"], version=stored["version"])
         common.withdraw(stored, kind="images", name=stored["name"], version=stored["version"])
 
 

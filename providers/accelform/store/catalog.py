@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from accelform.errors import ObjectMissing
@@ -43,3 +44,19 @@ def check(store: Store, kind: str, name: str, *, owner: str) -> None:
     """Reads every manifest that `owner` has under `name`. Raises StoreCorrupt for a damaged one."""
     with contextlib.suppress(ObjectMissing):
         versions.adopt(store, kind, name, owner=owner, digest="")
+
+
+def local_files(store: Store, manifest: Manifest, folder: Path) -> dict[str, Path]:
+    """A version's files by name, each readable at the given path; those of a remote store are downloaded to `folder`.
+
+    Raises ObjectMissing where one is gone.
+    """
+    base = versions.folder(manifest.kind, manifest.name, manifest.version)
+    if store.root is not None:
+        return {file.name: store.root / base / file.name for file in manifest.files}
+    found = {}
+    for file in manifest.files:
+        found[file.name] = folder / file.name
+        found[file.name].parent.mkdir(parents=True, exist_ok=True)
+        store.download(f"{base}/{file.name}", found[file.name])
+    return found
