@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accelform.plans.contract import Problem
@@ -65,4 +65,15 @@ def capacity_problem(service: str, wanted_replicas: int, fpgas: int, target: str
     return (
         f"{service!r} asks for {wanted_replicas} replicas, one FPGA each, but {target!r} has {fpgas}; "
         f"lower num_replicas or raise the target's agent_count to {wanted_replicas}"
+    )
+
+
+def claim_problem(service: str, wanted_replicas: int, fpgas: int, target: str, *, claims: Sequence[str]) -> str | None:
+    """What is wrong where other services of the same program hold `target`'s FPGAs; `claims` has one name for each."""
+    if len(claims) + wanted_replicas <= fpgas:
+        return None
+    return (
+        f"{target!r} has {fpgas} FPGA{'s' if fpgas > 1 else ''} for {service!r}, but this program already gives "
+        f"{len(claims)} to {', '.join(repr(name) for name in claims)}; one FPGA holds one model, so raise "
+        f"agent_count to {len(claims) + wanted_replicas} or drop a service"
     )

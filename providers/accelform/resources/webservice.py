@@ -163,7 +163,7 @@ class WebserviceProvider(AccelProvider):
         if not problems and all_known(
             inputs, ("name", "port", "target_name", "edge_root", "target_fpgas", "num_replicas")
         ):
-            problems.extend(_target_problems(inputs, stored))
+            problems.extend(_target_problems(inputs))
         computed: dict[str, Any] = {"state": "Healthy"}
         if "port" in known:
             computed["scoring_uri"] = f"http://127.0.0.1:{known['port']}"
@@ -244,26 +244,22 @@ def _keys(inputs: Values, stored: Mapping[str, str]) -> dict[str, str]:
     return {name: inputs.get(f"{name}_key") or stored.get(name) or generate_key() for name in ("primary", "secondary")}
 
 
-def _target_problems(inputs: Values, stored: Mapping[str, Any]) -> list[Problem]:
-    """What the box itself says against this service: too few FPGAs, a resident model, a port in use."""
+def _target_problems(inputs: Values) -> list[Problem]:
+    """What the target says against this service: too few FPGAs, a resident model, a port in use."""
     from accelform.targets.edge import capacity_problem, port_problem
 
-    box = _box(inputs)
+    box = _box(inputs).describe()
+    name, owner, fpgas = inputs["name"], inputs["owner"], inputs["target_fpgas"]
     replicas = inputs.get("num_replicas") or 1
-    found: list[Problem] = []
-    others = [claim for claim in inputs["target_claims"] if claim != inputs["name"]]
-    capacity = scaling.capacity_problem(inputs["name"], replicas, inputs["target_fpgas"], inputs["target_name"])
-    if not capacity and len(others) + replicas > inputs["target_fpgas"]:
-        capacity = (
-            f"{inputs['target_name']!r} has {inputs['target_fpgas']} FPGA and this program already gives it to "
-            f"{', '.join(repr(name) for name in others)}; one FPGA holds one model, so raise agent_count or drop one"
-        )
-    capacity = capacity or capacity_problem(replicas, box.describe(), inputs["name"], fpgas=inputs["target_fpgas"])
-    if capacity:
-        found.append(Problem(property="num_replicas", reason=capacity))
-    if reason := port_problem(box, port=inputs["port"], service=inputs["name"]):
-        found.append(Problem(property="port", reason=reason))
-    return found
+    capacity = (
+        scaling.capacity_problem(name, replicas, fpgas, inputs["target_name"])
+        or scaling.claim_problem(name, replicas, fpgas, inputs["target_name"], claims=inputs["target_claims"])
+        or capacity_problem(replicas, service=name, box=box, fpgas=fpgas, owner=owner)
+    )
+    port = port_problem(inputs["port"], service=name, box=box, owner=owner)
+    return [
+        Problem(property=key, reason=reason) for key, reason in (("num_replicas", capacity), ("port", port)) if reason
+    ]
 
 
 class Webservice(AccelResource, module="accel", name="Webservice"):

@@ -44,3 +44,13 @@ def test_six_vcpus_a_machine() -> None:
     assert regions.vcpus("Standard_PB6s", 3) == 18
     assert regions.region_problem("westus2") is None
     assert "choose one of eastus" in (regions.region_problem("eastus2") or "")
+
+
+def test_one_program_cannot_give_an_fpga_twice() -> None:
+    """A second service on a taken FPGA is refused, naming the one that has it."""
+    problem = scaling.claim_problem("second", 1, 1, "edge-box", claims=["first"])
+
+    assert problem is not None
+    assert "'first'" in problem
+    assert "agent_count to 2" in problem
+    assert scaling.claim_problem("second", 1, 2, "edge-box", claims=["first"]) is None
