@@ -1,0 +1,130 @@
+"""What people get wrong: each a clear message at preview, and nothing changed."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+SPECIFICATION = "examples/digits/model.yaml"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    pytest.importorskip("pulumi")
+    return tmp_path_factory.mktemp("bad-input")
+
+
+def refused(project: Any, *words: str) -> None:
+    """The preview fails with all of `words`, shows no traceback, and leaves no store and no box."""
+    outcome = project.pulumi("preview", check=False)
+
+    assert outcome.code != 0, outcome.text
+    for word in words:
+        assert word in outcome.text, f"{word!r} is not in:\n{outcome.text}"
+    assert "Traceback" not in outcome.text
+    assert not (project.folder / ".accelform").exists()
+
+
+def test_model_files(project: Any) -> None:
+    """A missing file, a folder, something that is no model, and weights that are cut off."""
+    project.configure(model_path="examples/digits/nowhere.yaml")
+    refused(project, "nowhere.yaml")
+
+    project.configure(model_path="examples/digits/labels.txt")
+    refused(project, "labels.txt")
+
+    weights = project.folder / "examples" / "digits" / "featurizer.npz"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    project.configure(model_path=SPECIFICATION)
+    refused(project, "featurizer.npz")
+
+
+def test_names_regions_and_counts(project: Any) -> None:
+    """An image name in upper case, an unknown region and no machines: three messages in one preview."""
+    project.configure(image_name="ResNet50", location="mars", agent_count=0)
+    refused(project, "'ResNet50' is not a valid name", "'resnet50' would do", "region 'mars'", "agent_count must be above 0")
+
+
+def test_replicas(project: Any) -> None:
+    """More replicas than FPGAs; and autoscale together with a fixed number."""
+    project.configure(num_replicas=3)
+    refused(project, "asks for 3 replicas", "agent_count")
+
+    project.configure(num_replicas=1, autoscale_enabled=True)
+    refused(project, "exclude each other")
+
+
+def test_tensor_names(project: Any) -> None:
+    """A tensor that the model does not have is named together with those it has."""
+    project.configure(output_tensors=["no/such:0"])
+    refused(project, "no tensor 'no/such:0'", "Softmax:0")
+
+
+def test_number_format(project: Any) -> None:
+    """An unknown number format is refused with the known ones."""
+    project.configure(number_format="bw-a99")
+    refused(project, "bw-a99", "bw-a10-cnn")
+
+
+def test_types_in_the_stack_file(project: Any) -> None:
+    """A word where a number belongs stops before the program runs; an undeclared key stops in it."""
+    project.configure(port="many")
+    refused(project, "port", "integer")
+
+    project.configure(port=project.port, num_replicas="two")
+    refused(project, "num_replicas must be a whole number, not 'two'", "pulumi config set")
+
+
+def test_port_in_use(project: Any) -> None:
+    """A port that another program holds is refused with the setting to change."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        project.configure(port=port)
+        refused(project, f"port {port}", "choose another port")
+
+
+def test_two_services_on_one_fpga(project: Any) -> None:
+    """A second service on the only FPGA is refused before either is deployed, naming the first."""
+    program = project.folder / "infra" / "__main__.py"
+    program.write_text(
+        program.read_text()
+        + '\nWebservice("second", name="second", image=image, target=target, port=settings.port + 1)\n'
+    )
+    refused(project, "one FPGA holds one model", "'resnet50-digits'")
+
+
+def test_corrupt_manifest(project: Any) -> None:
+    """A damaged manifest in the store is named at preview, with the way out; repairing it goes through."""
+    project.up()
+    manifest = project.store / "models" / "resnet50-digits" / "1" / "manifest.json"
+    good = manifest.read_bytes()
+    manifest.write_bytes(good[: len(good) // 2])
+
+    outcome = project.pulumi("preview", check=False)
+    assert outcome.code != 0
+    assert "manifest.json is damaged" in outcome.text.replace("\n", " ")
+    assert "pulumi refresh" in outcome.text
+
+    manifest.unlink()
+    project.pulumi("refresh", "--yes", "--skip-preview")
+    project.up()
+    assert project.outputs()["model_version"] >= 1
+    assert project.score().returncode == 0
+    project.destroy()
+
+
+def test_resident_model_is_named(project: Any, new_project: Any) -> None:
+    """Another stack's service on the same box is refused at preview, naming the resident one."""
+    project.up()
+    second = new_project("second")
+    second.configure(edge_root=str(project.folder / ".accelform" / "edge"), target_name="edge-box", service_name="other")
+
+    outcome = second.pulumi("preview", check=False)
+    assert outcome.code != 0
+    assert "'resnet50-digits'" in outcome.text
+    assert "one FPGA holds one model" in outcome.text
+    project.destroy()

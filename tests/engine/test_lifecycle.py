@@ -1,0 +1,118 @@
+"""The life of a stack as its users see it: up, nothing to do, a tag, another classifier, down."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CREATE_ORDER = ["Workspace", "Model", "ConvertedModel", "Image", "ComputeTarget", "Webservice"]
+CLASSES = {"even", "odd"}
+
+
+def test_life_of_a_stack(project: Any) -> None:
+    """One stack through its whole life; each stage stands on the one before."""
+    preview = project.pulumi("preview", "--diff")
+    assert not (project.folder / ".accelform").exists(), "a preview leaves nothing behind"
+    assert "predicted_latency_ms" in preview.text, "the forecast is known before anything is deployed"
+
+    made = project.up()
+    assert made.steps() == [("create", kind) for kind in CREATE_ORDER]
+    outputs = project.outputs()
+    assert (outputs["model_version"], outputs["converted_model_version"]) == (1, 1)
+    assert 1.77 <= outputs["predicted_latency_ms"] <= 1.79
+    assert outputs["scoring_uri"] == f"http://127.0.0.1:{project.port}"
+    assert _scored_class(project) == "3"
+
+    assert project.pulumi("preview", "--expect-no-changes").steps("resourcePreEvent") == []
+    assert project.up("--expect-no-changes").steps() == []
+
+    project.configure(model_tags={"team": "vision"})
+    foretold = project.pulumi("preview")
+    assert _changes(foretold) == {"update": 1}, foretold.text
+    assert project.up().steps() == [("update", "Model")]
+    assert project.pulumi("preview", "--expect-no-changes").code == 0
+
+    before = set(_versions(project.store))
+    project.configure(model_path="examples/digits/model-parity.yaml")
+    foretold = project.pulumi("preview")
+    replaced = project.up()
+    assert _changes(foretold) == {"replace": 3, "update": 1}, foretold.text
+    assert [step for step in replaced.steps() if step[0] in ("create-replacement", "update", "delete-replaced")] == [
+        ("create-replacement", "Model"),
+        ("create-replacement", "ConvertedModel"),
+        ("create-replacement", "Image"),
+        ("update", "Webservice"),
+        ("delete-replaced", "Image"),
+        ("delete-replaced", "ConvertedModel"),
+        ("delete-replaced", "Model"),
+    ]
+    assert "paused" in replaced.text, "the pause of the move is announced"
+    assert before.isdisjoint(_versions(project.store)), "old versions are gone once nothing needs them"
+    assert project.outputs()["model_version"] == 2
+    assert _scored_class(project) in CLASSES
+
+    pids = _processes_below(project.folder)
+    assert pids
+    assert project.destroy().steps() == [("delete", kind) for kind in reversed(CREATE_ORDER)]
+    assert not (project.folder / ".accelform").exists() or not any((project.folder / ".accelform").iterdir())
+    assert _processes_below(project.folder) == []
+    assert project.state().get("resources", []) == []
+
+
+def test_identical_stacks_build_identical_images(new_project: Any) -> None:
+    """The same input gives the same image digest, whichever folder and stack it was built in."""
+    digests = []
+    for name in ("first", "second"):
+        project = new_project(name)
+        project.up("--target-dependents", "--target", _urn(project, "Image"), check=False)
+        project.up("--target", _urn(project, "Image"), *_targets(project, "Workspace", "Model", "ConvertedModel"))
+        location = project.state()["resources"][-1]["outputs"]["image_location"]
+        digests.append(location.rsplit("@", 1)[1])
+        project.destroy()
+
+    assert digests[0] == digests[1]
+
+
+def _urn(project: Any, kind: str) -> str:
+    names = {"Workspace": "workspace", "Model": "model", "ConvertedModel": "converted-model", "Image": "image"}
+    return f"urn:pulumi:{project.stack}::accelform::pulumi-python:dynamic/accel:{kind}::{names[kind]}"
+
+
+def _targets(project: Any, *kinds: str) -> list[str]:
+    return [argument for kind in kinds for argument in ("--target", _urn(project, kind))]
+
+
+def _scored_class(project: Any) -> str:
+    scored = project.score("digit-3.png")
+    assert scored.returncode == 0, scored.stdout + scored.stderr
+    answer = json.loads(scored.stdout)
+    assert answer["fpga_latency_ms"] == pytest.approx(1.78, abs=0.02)
+    assert answer["round_trip_ms"] > 0
+    return str(answer["classes"][0]["label"])
+
+
+def _changes(outcome: Any) -> dict[str, int]:
+    """The engine's own summary of what it would do, unchanged resources left out."""
+    summary = next(row["summaryEvent"]["resourceChanges"] for row in outcome.events if "summaryEvent" in row)
+    return {operation: count for operation, count in summary.items() if operation != "same"}
+
+
+def _versions(store: Path) -> list[str]:
+    return [str(path.parent.relative_to(store)) for path in store.rglob("manifest.json")]
+
+
+def _processes_below(folder: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if str(folder) in command and "pytest" not in command:
+                found.append(int(entry.name))
+    return found
