@@ -7,19 +7,32 @@
     │   ├── StoreDenied          the store refuses these credentials or this account
     │   ├── StoreCorrupt         something in the store was changed from outside
     │   ├── WorkspaceConflict    the store already holds a different workspace
-    │   ├── NotOwner             another stack owns this version
+    │   ├── NotOwner             another stack owns this version, edge box or service
     │   ├── ImageCorrupt         an image's content does not match its digests, or is unsafe to unpack
     │   ├── ModelSourceMissing   a model file, or a file it names, is not there or not readable
     │   ├── NotAModel            the file is not a featurizer specification
     │   ├── InvalidFeaturizerSpec    the specification has problems, all listed
     │   ├── InvalidWeights       arrays are missing or have wrong shapes, types or values
     │   ├── UnknownTensor        a tensor was asked for that the model doesn't have
-    │   └── UnknownNumberFormat  no number format profile of that name
+    │   ├── UnknownNumberFormat  no number format profile of that name
+    │   ├── WeightsUnreadable    a weight file is damaged, unsafe, too large or of an unsupported format
+    │   ├── DownloadUnavailable  published weights can't be fetched from here
+    │   ├── BoxUnusable          an edge box cannot be made with these values
+    │   ├── BoxMissing           an edge box, or a service on it, is not there
+    │   ├── BoxInUse             an edge box cannot lose FPGAs that services hold
+    │   ├── BoxDamaged           something in an edge box's folder was changed from outside
+    │   ├── BoxFull              no space left where an edge box lives
+    │   ├── InvalidServiceSpec   a service has settings that cannot be
+    │   ├── NoFpgaFree           every FPGA of an edge box has a resident service
+    │   └── PortInUse            a service's port is taken
     └── InternalError        Accelform or its surroundings failed
         ├── ObjectExists         a conditional create found the key taken
         ├── ObjectMissing        the object is not in the store
         ├── StoreUnreachable     the store did not answer or failed
-        └── RuntimeLayerError    the installed runtime cannot be packed
+        ├── RuntimeLayerError    the installed runtime cannot be packed
+        ├── BoxBusy              another command is changing the edge box
+        ├── SupervisorFailed     an edge box's supervisor did not start or obey
+        └── ServiceNotReady      a deployed service did not answer SERVING
 
 Every message says what failed, on which object, why, and what to do next.
 """
@@ -61,7 +74,7 @@ class WorkspaceConflict(UserError):
 
 
 class NotOwner(UserError):
-    """The version belongs to another stack, so this stack may not change or remove it."""
+    """The version, edge box or service belongs to another stack, so this stack may not change or remove it."""
 
 
 class ImageCorrupt(UserError):
@@ -106,3 +119,55 @@ class UnknownTensor(UserError):
 
 class UnknownNumberFormat(UserError):
     """There is no number format profile of that name."""
+
+
+class WeightsUnreadable(UserError):
+    """A weight file that is damaged, unsafe to read, too large, or of an unsupported format."""
+
+
+class DownloadUnavailable(UserError):
+    """Published weights can't be fetched: no network, no such file, or not what was expected."""
+
+
+class BoxUnusable(UserError):
+    """An edge box cannot be made with these values or in this folder."""
+
+
+class BoxMissing(UserError):
+    """There is no edge box in that folder, or no such service on it."""
+
+
+class BoxInUse(UserError):
+    """Services hold FPGAs that the edge box would lose."""
+
+
+class BoxDamaged(UserError):
+    """A record in an edge box's folder is not what Accelform wrote."""
+
+
+class BoxFull(UserError):
+    """No space or quota is left where the edge box lives; the service that ran before still runs."""
+
+
+class InvalidServiceSpec(UserError):
+    """A service has settings that cannot be; the message lists all of them and never a key."""
+
+
+class NoFpgaFree(UserError):
+    """Every FPGA of the edge box has a resident; the message names them."""
+
+
+class PortInUse(UserError):
+    """Another service or program listens on the service's port."""
+
+
+class BoxBusy(InternalError):
+    """Another command was still changing the edge box when the wait for it ended."""
+
+
+class SupervisorFailed(InternalError):
+    """An edge box's supervisor did not start, or did not do what it was told."""
+
+
+class ServiceNotReady(InternalError):
+    """A service did not answer SERVING; the message has its server's last words."""
