@@ -1,0 +1,75 @@
+# Every target works from a fresh clone with Python 3.11 or newer, Go, make and git. `make help` lists them.
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+STACK ?= edge
+ARGS ?=
+BIN := .venv/bin
+
+PYTHON_MODULE = python=$$(tools/find-python) && "$$python" -m
+# The rings that need nothing but this machine.
+RINGS := unit contract engine
+# Tests bring their own backends; what `make env` exported must not reach them.
+NOT_FOR_TESTS := PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE PULUMI_CONFIG_PASSPHRASE_FILE PULUMI_HOME PULUMI_STACK
+ON_PATH = folders=$$($(PYTHON_MODULE) tools.env --path) && PATH="$$folders:$$PATH"
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: ## Deploy the stack (STACK=edge) and score one image
+	@$(PYTHON_MODULE) tools.stack up --stack $(STACK)
+
+.PHONY: preview
+preview: ## Show what `make up` would change
+	@$(PYTHON_MODULE) tools.stack preview --stack $(STACK)
+
+.PHONY: down
+down: ## Destroy the stack and remove all that `make up` left
+	@$(PYTHON_MODULE) tools.stack down --stack $(STACK)
+
+.PHONY: env
+env: ## Print shell exports for plain pulumi: eval "$(make -s env)"
+	@$(PYTHON_MODULE) tools.venv
+	@$(PYTHON_MODULE) tools.env
+
+.PHONY: test
+test: environment ## Run the tests: rings unit, contract, engine (ARGS="-k name")
+	@$(ON_PATH) env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest $(addprefix tests/,$(RINGS)) $(ARGS)
+
+.PHONY: check
+check: environment ## Lint, formatting and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: environment ## Measure, and write benchmarks/results/
+	@$(ON_PATH) $(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: docs
+docs: environment ## Regenerate the reference tables in docs/
+	@$(BIN)/python -m accelform.resources.reference >docs/resources.md.new && mv docs/resources.md.new docs/resources.md
+
+.PHONY: proto
+proto: environment ## Regenerate the gRPC code from the .proto files
+	@$(BIN)/python tools/generate_protocol.py
+
+.PHONY: lock
+lock: environment ## Resolve pyproject.toml again into requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock --quiet
+
+.PHONY: clean
+clean: ## Remove the environment and everything generated; the stacks stay
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +
+	@if [ -d .accelform ]; then echo "kept .accelform: it records what is up (make down removes both)"; fi
+
+.PHONY: environment
+environment:
+	@$(PYTHON_MODULE) tools.venv

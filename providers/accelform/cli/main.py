@@ -1,0 +1,49 @@
+"""The console script `accelform`: finds the command and hands over; each command is a module of this package.
+
+A command module offers `configure(parser)`, which declares its arguments, and `run(arguments) -> int`, the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from accelform import __version__
+from accelform.errors import InternalError, UserError
+
+COMMANDS: Final = {
+    "score": "send one image to a web service and print the most likely classes",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser with every command in it."""
+    root = argparse.ArgumentParser(prog="accelform", description="Deep networks on FPGAs, declared.")
+    root.add_argument("--version", action="version", version=f"accelform {__version__}")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        import_module(f"accelform.cli.{name}").configure(command)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit code: 0 done, 2 the user can fix it, 1 accelform failed, 130 interrupted."""
+    parsed = parser().parse_args(arguments)
+    try:
+        return int(import_module(f"accelform.cli.{parsed.command}").run(parsed))
+    except UserError as error:
+        print(f"accelform {parsed.command}: {error}", file=sys.stderr)
+        return 2
+    except InternalError as error:
+        print(f"accelform {parsed.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

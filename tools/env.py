@@ -1,0 +1,89 @@
+"""`python3 -m tools.env`: print the shell exports with which plain `pulumi` works on what `make up` made.
+
+    eval "$(make -s env)" && pulumi stack output --show-secrets
+
+Everything Pulumi writes goes below `.accelform/`: nothing is left in the home folder and two checkouts share nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.progress import StepFailed, say
+from tools.toolchain.__main__ import ensure_pulumi
+from tools.venv import PROJECT
+
+STATE_FOLDER = ".accelform"
+# A passphrase or stack in the caller's shell would win over the project's own.
+CLEARED = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_STACK")
+
+
+def passphrase_file(state: Path) -> Path:
+    """Return the file with the stacks' random passphrase, readable by its owner only; created on first use."""
+    path = state / "passphrase"
+    state.mkdir(mode=0o700, exist_ok=True)
+    if not path.exists():
+        # Written whole before it gets its name: two first calls agree, and a killed one leaves no empty passphrase.
+        descriptor, partial = tempfile.mkstemp(prefix="passphrase-", dir=state)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32))
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, path)
+        os.unlink(partial)
+    return path
+
+
+def pulumi_variables(project: Path = PROJECT) -> dict[str, str]:
+    """Return the variables that point Pulumi at the project's own backend, passphrase and home."""
+    state = project / STATE_FOLDER
+    passphrase = passphrase_file(state)
+    (state / "state").mkdir(mode=0o700, exist_ok=True)
+    return {
+        "PULUMI_BACKEND_URL": f"file://{state / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
+        "PULUMI_HOME": str(state / "pulumi-home"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }
+
+
+def search_path(toolchain: Path, project: Path = PROJECT) -> str:
+    """Return the folders that come first on PATH: the environment's programs, then Pulumi's."""
+    return os.pathsep.join([str(project / ".venv" / "bin"), str(toolchain)])
+
+
+def process_environment(toolchain: Path, project: Path = PROJECT) -> dict[str, str]:
+    """Return the whole environment of a `pulumi` process that works on this project's stacks."""
+    environment = {name: value for name, value in os.environ.items() if name not in CLEARED}
+    environment |= pulumi_variables(project)
+    environment["PATH"] = search_path(toolchain, project) + os.pathsep + environment.get("PATH", os.defpath)
+    return environment
+
+
+def exports(toolchain: Path, project: Path = PROJECT) -> str:
+    """Return shell text for `eval`; every value is quoted."""
+    lines = [f"unset {' '.join(CLEARED)}"]
+    lines.append(f'export PATH={shlex.quote(search_path(toolchain, project))}:"$PATH"')
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in pulumi_variables(project).items()]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the exports, or with `--path` only the folders for PATH; 1 with what to do next when there is no Pulumi."""
+    try:
+        toolchain = ensure_pulumi()
+    except StepFailed as failure:
+        say(f"error: {failure}")
+        return 1
+    print(search_path(toolchain) if sys.argv[1:] == ["--path"] else exports(toolchain))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""What long steps say while they run: one line every few seconds, on standard error.
+
+Standard output stays free for results (a directory, shell exports), so every tool can be used in `$(...)`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+INTERVAL_SECONDS = 5.0
+KEPT_LINES = 30
+
+
+class StepFailed(Exception):
+    """A step of the set-up failed; the message says what failed, why, and what to do next."""
+
+
+def say(message: str) -> None:
+    """Print one progress line on standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def elapsed(seconds: float) -> str:
+    """Return a duration the way people say it: `8 s`, `1 m 20 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} m {rest:02d} s" if minutes else f"{rest} s"
+
+
+def run_counted(
+    command: Sequence[str],
+    *,
+    describe: Callable[[int], str],
+    counts: Callable[[str], bool],
+    cwd: Path,
+    environment: Mapping[str, str],
+    keep_open: tuple[int, ...] = (),
+) -> None:
+    """Run a command and say every few seconds how far it is, by counting lines of its output.
+
+    `counts(line)` tells whether a line is one unit of work; all other lines are kept and shown when the command fails.
+    `keep_open` are file descriptors the command inherits, so that a lock outlives a killed caller.
+    Raises StepFailed with the command's last lines.
+    """
+    started = time.monotonic()
+    done = 0
+    kept: deque[str] = deque(maxlen=KEPT_LINES)
+    process = subprocess.Popen(
+        list(command),
+        cwd=cwd,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        pass_fds=keep_open,
+        start_new_session=True,
+    )
+    finished = threading.Event()
+
+    def report() -> None:
+        while not finished.wait(INTERVAL_SECONDS):
+            say(f"  {describe(done)}, {elapsed(time.monotonic() - started)}")
+
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if counts(line):
+                done += 1
+            else:
+                kept.append(line.rstrip())
+        code = process.wait()
+    except BaseException:
+        stop_group(process)
+        raise
+    finally:
+        finished.set()
+        reporter.join()
+    if code != 0:
+        raise StepFailed(f"{' '.join(command[:3])} ... failed with exit code {code}:\n" + "\n".join(kept))
+    say(f"  {describe(done)}, {elapsed(time.monotonic() - started)}: done")
+
+
+def stop_group(process: subprocess.Popen[str]) -> None:
+    """Stop a command started in a session of its own, with all that it started."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(timeout=5)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+        except ProcessLookupError:
+            return
+
+
+def exit_on_sigterm() -> None:
+    """Turn SIGTERM into SystemExit, so that clean-up runs when make or a CI job ends us."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

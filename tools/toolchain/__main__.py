@@ -1,0 +1,79 @@
+"""`python3 -m tools.toolchain`: make sure there is a Pulumi for this project; print the folder that holds it.
+
+In this order: the one on PATH when its version fits; one that is in the cache; the official release when its host
+answers within a few seconds; a build from pinned Go modules. Only the folder goes to standard output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+
+from tools.progress import StepFailed, elapsed, exit_on_sigterm, say
+from tools.toolchain.cache import cache_root, complete, install, locked
+from tools.toolchain.installed import find_installed
+from tools.toolchain.modules import build, build_key, go_version
+from tools.toolchain.pins import sdk_version
+from tools.toolchain.release import ReleaseUnavailable, archive_name, base_url, fetch_release
+
+
+def ensure_pulumi() -> Path:
+    """Return the folder that holds `pulumi` and its Python language host, after fetching or building it when needed.
+
+    Raises StepFailed with what to do next.
+    """
+    version = sdk_version()
+    root = cache_root()
+    installed = find_installed(sdk=version, search_path=os.environ.get("PATH", ""), cache_root=root)
+    if installed is not None:
+        return installed
+    cached = _cached(root)
+    if cached is not None:
+        return cached
+    started = time.monotonic()
+    with locked(root) as lock:
+        cached = _cached(root)
+        if cached is not None:
+            return cached
+        try:
+            say(f"  looking for Pulumi {version} at {base_url()}")
+            found = install(root, _release_key(), lambda bin_dir: fetch_release(version, bin_dir))
+        except ReleaseUnavailable as reason:
+            say(f"  not from a release: {reason}")
+            go = go_version()
+            say(f"  building Pulumi {version} from pinned Go modules, once per machine (about 4 minutes on 2 cores)")
+            found = install(root, build_key(version, go), lambda bin_dir: build(version, bin_dir, lock))
+    say(f"  Pulumi {version} is in {found} ({elapsed(time.monotonic() - started)})")
+    return found
+
+
+def _release_key() -> str:
+    return archive_name(sdk_version()).removesuffix(".tar.gz")
+
+
+def _cached(root: Path) -> Path | None:
+    """Return a complete toolchain of the pinned version from the cache, fetched or built, or None."""
+    keys = []
+    with contextlib.suppress(ReleaseUnavailable):
+        keys.append(_release_key())
+    with contextlib.suppress(StepFailed):
+        keys.append(build_key(sdk_version(), go_version()))
+    return next((root / key / "bin" for key in keys if complete(root / key / "bin")), None)
+
+
+def main() -> int:
+    """Print the folder, or say on standard error what to do; 0 or 1."""
+    exit_on_sigterm()
+    try:
+        print(ensure_pulumi())
+    except StepFailed as failure:
+        say(f"error: {failure}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The toolchain cache outside the tree: built or fetched once per machine, shared by all checkouts.
+
+${XDG_CACHE_HOME:-~/.cache}/accelform/toolchain/
+    lock              held while one process fills the cache
+    <key>/bin/        complete, or not there at all
+    partial-*/        what a killed build left; the next one removes it
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools.progress import say
+
+EXECUTABLES = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python")
+
+
+def cache_root() -> Path:
+    """Return the folder that holds every toolchain of this user."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "accelform" / "toolchain"
+
+
+def complete(bin_dir: Path) -> bool:
+    """Tell whether a folder holds the engine, the Python language host and its two scripts, all executable."""
+    return all(os.access(bin_dir / name, os.X_OK) for name in EXECUTABLES)
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[int]:
+    """Hold the cache's lock; a second caller waits and is told for whom. Yields the lock's file descriptor."""
+    root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            say(f"  another process ({owner}) is filling {root}; waiting for it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"pid {os.getpid()}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def install(root: Path, key: str, fill: Callable[[Path], None]) -> Path:
+    """Fill a new folder and give it its name only when it is complete. Call with the lock held; returns `<key>/bin`."""
+    for leftover in root.glob("partial-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=root))
+    try:
+        (partial / "bin").mkdir()
+        fill(partial / "bin")
+        missing = [name for name in EXECUTABLES if not os.access(partial / "bin" / name, os.X_OK)]
+        if missing:
+            raise AssertionError(f"the toolchain step produced no {', '.join(missing)}")
+        shutil.rmtree(root / key, ignore_errors=True)
+        partial.chmod(0o755)
+        partial.rename(root / key)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return root / key / "bin"
