@@ -1,0 +1,128 @@
+"""From a specification's `weights` and `classifier` sections to checked arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelform.errors import ModelSourceMissing, WeightsUnreadable
+from accelform.featurizers.spec import FileClassifier, FileWeights, ImagenetWeights, SeededClassifier, SeededWeights
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from accelform.featurizers.resnet_v1 import ResNetPlan
+    from accelform.featurizers.weights.arrays import Shape
+
+FORMATS = (".npz", ".h5", ".hdf5", ".keras", ".onnx", ".ckpt")
+
+
+def load(
+    weights: FileWeights | ImagenetWeights | SeededWeights,
+    *,
+    folder: Path,
+    plan: ResNetPlan,
+    progress: Callable[[str], None] = lambda message: None,
+) -> dict[str, np.ndarray]:
+    """Return every variable of `plan` (narrow, if the weights are), float32 HWIO.
+
+    If the source has a classifier of its own (`<scope>/logits/...`), its two arrays come last. `folder` is the
+    specification's; `progress` gets one line per step of a download.
+
+    Raises:
+        ModelSourceMissing: the file is missing, unreadable, or outside the folder.
+        WeightsUnreadable: the file is damaged, unsafe, too large or of an unknown format.
+        InvalidWeights: the arrays don't fit the plan; the message lists every problem.
+        DownloadUnavailable: the published weights can't be fetched.
+    """
+    if isinstance(weights, SeededWeights):
+        from accelform.featurizers.weights.seeded import seeded_weights
+
+        return seeded_weights(plan, seed=weights.seed)
+    if isinstance(weights, ImagenetWeights):
+        from accelform.featurizers.weights.imagenet import imagenet_weights
+
+        arrays, origin = imagenet_weights(progress=progress), "the published ImageNet checkpoint"
+    else:
+        path = _inside(folder, weights.path)
+        arrays, origin = read_file(path, scope=plan.scope), str(path)
+    from accelform.featurizers.weights.arrays import checked
+
+    head = _classifier_shapes(plan)
+    expected: dict[str, Shape] = dict(plan.variables())
+    if set(head) & set(arrays):
+        expected |= head
+    return checked(arrays, expected, origin=origin)
+
+
+def load_classifier(
+    classifier: FileClassifier | SeededClassifier, *, folder: Path, plan: ResNetPlan
+) -> dict[str, np.ndarray]:
+    """Return the classifier's weights [1, 1, features, classes] and biases [classes], float32.
+
+    The features are `plan`'s, so a narrow featurizer takes a narrow classifier. A file may hold the featurizer too.
+
+    Raises:
+        ModelSourceMissing, WeightsUnreadable, InvalidWeights: as for `load`.
+    """
+    if isinstance(classifier, SeededClassifier):
+        from accelform.featurizers.weights.seeded import seeded_classifier
+
+        return seeded_classifier(plan, classes=classifier.classes, seed=classifier.seed)
+    from accelform.featurizers.weights.arrays import checked
+
+    path = _inside(folder, classifier.path)
+    arrays = read_file(path, scope=plan.scope)
+    weights_name, biases_name = plan.classifier_variables(1)
+    biases = arrays.get(biases_name)
+    classes = biases.shape[0] if biases is not None and biases.ndim == 1 else None
+    return checked(
+        arrays,
+        {weights_name: (1, 1, plan.feature_length, classes), biases_name: (classes,)},
+        origin=str(path),
+        also_fine=plan.variables(),
+    )
+
+
+def read_file(path: Path, *, scope: str = "resnet_v1_50") -> dict[str, np.ndarray]:
+    """Return the arrays of one weight file, read by its ending (`FORMATS`), not yet checked against a network."""
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
+        raise WeightsUnreadable(
+            f"{path.name} can't be read as weights: its ending is {ending or 'missing'}; known: {', '.join(FORMATS)}."
+        )
+    try:
+        if ending == ".npz":
+            from accelform.featurizers.weights.npz import read_npz
+
+            return read_npz(path)
+        if ending == ".onnx":
+            from accelform.featurizers.weights.onnx_file import read_onnx
+
+            return read_onnx(path, scope=scope)
+        if ending == ".ckpt":
+            from accelform.featurizers.weights.checkpoint_v1 import read_checkpoint_v1
+
+            return read_checkpoint_v1(path)
+        from accelform.featurizers.weights.keras import read_keras
+
+        return read_keras(path, scope=scope)
+    except OSError as error:
+        raise ModelSourceMissing(
+            f"{path} can't be read: {error.strerror or error}. Check that it exists and may be read."
+        ) from error
+
+
+def _classifier_shapes(plan: ResNetPlan) -> Mapping[str, Shape]:
+    weights_name, biases_name = plan.classifier_variables(1)
+    return {weights_name: (1, 1, plan.feature_length, None), biases_name: (None,)}
+
+
+def _inside(folder: Path, relative: str) -> Path:
+    path = folder / relative
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ModelSourceMissing(f"{relative} leads outside {folder}. Put the file itself beside the specification.")
+    if not path.is_file():
+        raise ModelSourceMissing(f"{path} is missing or no file. Put the weights there, or correct the specification.")
+    return path
