@@ -101,7 +101,8 @@ def _content(file: LayerFile, size: int) -> Iterator[bytes]:
     digest, read = hashlib.sha256(), 0
     with file.source.open("rb") as opened:
         while chunk := opened.read(CHUNK_BYTES):
-            digest.update(chunk)
+            if file.sha256:
+                digest.update(chunk)
             read += len(chunk)
             yield chunk
     if read != size or (file.sha256 and digest.hexdigest() != file.sha256):

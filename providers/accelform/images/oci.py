@@ -23,7 +23,7 @@ from accelform.store.manifest import FileRecord
 from accelform.store.objects import Store, StoredObject
 from accelform.store.versions import folder
 
-__all__ = ["ImageRef", "UnpackedImage", "build_image", "unpack", "unpacked"]
+__all__ = ["ImageRef", "UnpackedImage", "build_image", "exists", "unpack", "unpacked"]
 
 BUILD_LOG = "build.log"
 TITLE = "org.opencontainers.image.title"
@@ -104,6 +104,15 @@ def build_image(
         build_log=log.text(),
         build_log_url=store.url_of(f"{base}/{BUILD_LOG}"),
     )
+
+
+def exists(store: Store, location: str) -> bool:
+    """Whether the image is in the store: its manifest, by digest. ``versions.verify`` looks at every blob.
+
+    Raises StoreLocationError for what is no image location.
+    """
+    parsed = layout.parse_location(location)
+    return store.exists(f"{folder('images', parsed.name, parsed.version)}/{layout.blob_name(parsed.digest)}")
 
 
 class _Log:

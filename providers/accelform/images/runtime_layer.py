@@ -23,6 +23,7 @@ from accelform.errors import RuntimeLayerError, StoreCorrupt
 from accelform.images.archive import LayerFile, tar_stream
 from accelform.store.manifest import corrupt, decode_object, encode_json, field_problems
 from accelform.store.objects import Store
+from accelform.store.versions import sha256_of
 
 RUNTIME_PACKAGE = "accelform_runtime"
 RUNTIME_DISTRIBUTIONS = ("grpcio", "grpcio-health-checking", "numpy", "onnxruntime", "pillow", "protobuf")
@@ -95,7 +96,10 @@ def build(store: Store, *, progress: Callable[[str], None] | None = None) -> Lay
 
 
 def _find(store: Store, key: str, identity: str) -> LayerRef | None:
-    """The layer that was packed before, if it is whole; a damaged one is packed again."""
+    """The layer that was packed before, if it is whole; a damaged one is packed again.
+
+    Images share its bytes by hard links, so damage to one of them shows here.
+    """
     if not store.exists(f"{key}/layer.json"):
         return None
     where = store.url_of(f"{key}/layer.json")
@@ -107,8 +111,8 @@ def _find(store: Store, key: str, identity: str) -> LayerRef | None:
     except StoreCorrupt:
         return None
     layer = LayerRef(**document)
-    whole = layer.fingerprint == identity and store.size(layer.key) == layer.size_bytes
-    return layer if whole else None
+    same_size = layer.fingerprint == identity and store.size(layer.key) == layer.size_bytes
+    return layer if same_size and f"sha256:{sha256_of(store, layer.key)}" == layer.digest else None
 
 
 def _files() -> list[LayerFile]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from accelform.errors import ObjectExists, ObjectMissing, StoreLocationError
+from accelform.errors import InternalError, ObjectMissing, StoreDenied, StoreLocationError, StoreUnreachable
 from accelform.store.failures import mapped
 from accelform.store.keys import check_key
 
@@ -88,41 +88,54 @@ class Store:
         return StoredObject(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
     def put(self, key: str, data: bytes | Path) -> StoredObject:
-        """Write or replace the object in one step; a file is streamed."""
-        if isinstance(data, bytes):
-            return self.put_stream(key, [data])
-        with data.open("rb") as file:
-            return self.put_stream(key, iter(lambda: file.read(CHUNK_BYTES), b""))
+        """Write or replace the object in one step; a file is streamed. Raises InternalError when it cannot be read."""
+        return self.put_stream(key, [data] if isinstance(data, bytes) else _file_chunks(data))
 
     def put_stream(self, key: str, chunks: Iterable[bytes]) -> StoredObject:
-        """Write or replace the object from chunks. When the iterator raises, nothing is written."""
+        """Write or replace the object from chunks. When the iterator raises, nothing is written.
+
+        An OSError from the iterator leaves as InternalError, so that it is not taken for the store's.
+        """
         import obstore
 
         digest, size = hashlib.sha256(), 0
 
         def counted() -> Iterator[bytes]:
             nonlocal size
-            for chunk in chunks:
-                digest.update(chunk)
-                size += len(chunk)
-                yield chunk
+            try:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    yield chunk
+            except OSError as error:
+                raise InternalError(
+                    f"cannot write {self.url_of(key)}: its source cannot be read ({error}). Nothing was written. "
+                    "Check that file, then run the same command again."
+                ) from error
 
         with mapped("write", self.url_of(check_key(key))):
             obstore.put(self._writer(), key, counted(), chunk_size=CHUNK_BYTES)
         return StoredObject(size_bytes=size, sha256=digest.hexdigest())
 
     def copy(self, source: str, target: str) -> None:
-        """Make ``target`` the same object as ``source`` without moving its bytes through this process.
+        """Make ``target`` the same object as ``source``, replacing it; where possible without moving its bytes.
 
-        Locally a hard link. Meant for content-addressed objects: a target that exists already stays as it is.
-        Raises ObjectMissing.
+        Locally a hard link, which is safe because objects are replaced and never changed. Raises ObjectMissing.
         """
         import obstore
 
+        where = self.url_of(check_key(target))
         if self.size(source) is None:
-            raise ObjectMissing(f"cannot copy {self.url_of(source)}: it is not in the store.")
-        with contextlib.suppress(ObjectExists), mapped("copy to", self.url_of(check_key(target))):
-            obstore.copy(self._writer(), source, target, overwrite=self.root is None)
+            raise ObjectMissing(f"cannot copy {self.url_of(source)} to {where}: it is not in the store.")
+        if self.root is not None and _are_linked(self.root / source, self.root / target):
+            return  # obstore's rename of a link onto itself would leave its temporary name behind
+        try:
+            with mapped("copy to", where):
+                obstore.copy(self._writer(), source, target)
+        except (StoreDenied, StoreUnreachable):
+            if self.root is None:
+                raise
+            self.put_stream(target, self.stream(source))  # a file system without hard links, or across two of them
 
     def get(self, key: str) -> bytes:
         """The whole object. Raises ObjectMissing."""
@@ -203,6 +216,13 @@ class Store:
             with mapped("delete", self.url_of(folder)):
                 self._clear_local(self.root / folder, keep={self.root / key for key in keep})
 
+    def remove_half_written(self) -> None:
+        """Remove what killed writers left at the store's top; ``delete_prefix`` does so in folders."""
+        if self.root is not None and self.root.is_dir():
+            with mapped("clean", self.url):
+                for path in self.root.glob("*#*"):
+                    path.unlink(missing_ok=True)
+
     def url_of(self, key: str) -> str:
         """The address of a key, for people and for outputs."""
         return f"{self.url}{'' if self.url.endswith('/') else '/'}{key}" if key else self.url
@@ -239,6 +259,19 @@ class Store:
             while folder.parent != self.root:
                 folder = folder.parent
                 folder.rmdir()
+
+
+def _file_chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+def _are_linked(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except OSError:
+        return False
 
 
 def _folder(prefix: str) -> str:

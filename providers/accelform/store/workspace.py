@@ -24,7 +24,7 @@ from accelform.store.objects import Store
 from accelform.store.versions import KINDS, sweep
 
 WORKSPACE, MEMBERS, CLOSING = "workspace.json", "members", "closing.json"
-FOLDERS = (*KINDS, "layers", MEMBERS)
+FOLDERS = (*KINDS, "layers")
 CLOSING_TIMEOUT_SECONDS = 15.0
 
 
@@ -89,10 +89,11 @@ def leave(store: Store, *, owner: str) -> None:
         return
     made = _made_folders(store)
     for folder in FOLDERS:
-        if folder != MEMBERS:
-            store.delete_prefix(folder)
+        store.delete_prefix(folder)
+    store.delete_prefix(MEMBERS, keep=store.list(MEMBERS))
     store.delete(WORKSPACE)
     store.delete(CLOSING)
+    store.remove_half_written()
     _remove_folders(store, made)
 
 
