@@ -1,0 +1,25 @@
+"""Log lines: one JSON object each, on standard error."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import threading
+from typing import Any, TextIO
+
+
+class Log:
+    """Writes events with their fields; values go through JSON, so that no field can forge a line."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._lock = threading.Lock()
+
+    def write(self, event: str, **fields: Any) -> None:
+        """One line with the time (UTC), `event` and `fields`."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "event": event, **fields}, ensure_ascii=True, default=str)
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()

@@ -1,0 +1,109 @@
+"""PredictionService on one FPGA: from the bytes of a request to the bytes of its reply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+import grpc
+from grpc import aio
+
+from accelform_runtime.device.fpga import Fpga
+from accelform_runtime.errors import AccelRuntimeError, DeadlinePassed, ServiceUnreachable
+from accelform_runtime.protocol import MEASURED_KEY, PREDICTION_SERVICE, REQUEST_ID_KEY
+from accelform_runtime.server import images, predict
+from accelform_runtime.server.auth import new_request_id
+from accelform_runtime.server.config import ServiceConfig
+from accelform_runtime.server.logs import Log
+from accelform_runtime.server.modelled import ModelledFpga, ModelledTimes
+from accelform_runtime.server.queue import FpgaQueue, Wanted
+
+_INTERNAL: Final = "the service failed on this call; its log tells why under this call's request_id"
+
+
+class Scoring:
+    """Answers Predict; `resident` is None until the model is loaded and warm."""
+
+    def __init__(self, config: ServiceConfig, queue: FpgaQueue, log: Log) -> None:
+        self._config = config
+        self._queue = queue
+        self._log = log
+        self._resident: tuple[Fpga, ModelledFpga] | None = None
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def take(self, fpga: Fpga) -> None:
+        """Starts answering with the model on `fpga`."""
+        bundle = fpga.bundle
+        self._resident = (fpga, ModelledFpga(latency_ms=bundle.latency_ms, occupancy_ms=bundle.occupancy_ms))
+
+    async def idle(self) -> None:
+        """Returns once no accepted call is unanswered."""
+        await self._idle.wait()
+
+    @property
+    def in_flight(self) -> int:
+        """Accepted calls without an answer."""
+        return self._in_flight
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service for a gRPC server; messages pass as bytes, so that the event loop parses none of them."""
+        return grpc.method_handlers_generic_handler(
+            PREDICTION_SERVICE, {"Predict": grpc.unary_unary_rpc_method_handler(self._predict)}
+        )
+
+    async def _predict(self, message: bytes, context: aio.ServicerContext) -> bytes:
+        arrival = time.monotonic()
+        request_id = new_request_id()
+        self._in_flight += 1
+        self._idle.clear()
+        code, detail = "CANCELLED", ""
+        fields: dict[str, object] = {}
+        try:
+            await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
+            reply, times = await self._score(message, arrival, context.time_remaining())
+            measured_ms = (time.monotonic() - arrival) * 1000
+            context.set_trailing_metadata((*times.metadata(), (MEASURED_KEY, f"{measured_ms:.3f}")))
+            code, fields = "OK", {"fpga_ms": round(times.latency_ms, 4), "fpga_queue_ms": round(times.queue_ms, 4)}
+            return reply
+        except AccelRuntimeError as error:
+            code, detail = error.status, str(error)
+            await context.abort(grpc.StatusCode[code], _INTERNAL if code == "INTERNAL" else detail)
+        except aio.AbortError:
+            raise
+        except Exception as error:
+            code, detail = "INTERNAL", f"{type(error).__name__}: {error}"
+            await context.abort(grpc.StatusCode.INTERNAL, _INTERNAL)
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+            if detail:
+                fields = {"detail": detail}
+            ms = round((time.monotonic() - arrival) * 1000, 3)
+            self._log.write("request", request_id=request_id, code=code, ms=ms, **fields)
+        raise AssertionError("abort raises")
+
+    async def _score(self, message: bytes, arrival: float, remaining: float | None) -> tuple[bytes, ModelledTimes]:
+        if self._resident is None:
+            raise ServiceUnreachable("the model is still loading; ask again when the health check says SERVING")
+        fpga, modelled = self._resident
+        limit = self._config.scoring_timeout_ms / 1000
+        deadline = arrival + (limit if remaining is None else min(limit, remaining))
+        wait_ms = self._config.max_request_wait_time_ms
+
+        def work(wanted: Wanted) -> tuple[bytes, ModelledTimes]:
+            question = predict.parse(message, fpga.bundle, self._config.name)
+            names = [name for _, name in question.outputs]
+            results = []
+            for data in question.images:
+                if not wanted():
+                    raise DeadlinePassed("the call's time was over before all of its images were scored")
+                results.append(fpga.run(images.decode(data)[None], names))
+            times = modelled.submit(arrival, len(question.images))
+            return predict.answer(question, results, fpga.bundle), times
+
+        wait_until = arrival + wait_ms / 1000 if wait_ms else None
+        return await self._queue.run(work, deadline=deadline, wait_until=wait_until)  # type: ignore[no-any-return]
