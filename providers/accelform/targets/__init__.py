@@ -1,0 +1,1 @@
+"""Where web services run: one package per kind of compute target."""

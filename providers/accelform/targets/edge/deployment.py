@@ -1,0 +1,276 @@
+"""How a service gets onto a box, changes there and leaves it. The caller holds the box's lock.
+
+Every step can be repeated: the record is written before anything is made, content lies under names that follow from
+it, and the supervisor is told only what differs. A process that dies in between leaves work that the next call
+finishes or removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from accelform.errors import AccelformError, BoxFull, NoFpgaFree, NotOwner, PortInUse, ServiceNotReady
+from accelform.targets.edge import health, planning, processes, records, watch
+from accelform.targets.edge.layout import Layout, remove_tree
+from accelform.targets.edge.records import Release, ServiceRecord
+from accelform.targets.edge.state import BoxState, ServiceSpec
+from accelform.targets.edge.supervision import Program, Supervision
+
+Progress = Callable[[str], None]
+Unpack = Callable[[Path], None]
+
+HUNG_SECONDS = 60.0
+"""A server that runs this long and does not answer SERVING is started anew by the next deploy."""
+PORT_SECONDS = 10.0
+"""How long a port may stay taken after its server ended."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Changes to the services of one box."""
+
+    layout: Layout
+    supervision: Supervision
+    progress: Progress
+
+    def deploy(self, spec: ServiceSpec, *, box: BoxState, unpack: Unpack, timeout_seconds: float) -> None:
+        """Makes the box run `spec`, from whatever state it is in; see `EdgeBox.deploy`."""
+        record = records.read_service(self.layout, spec.name)
+        if record and record.owner != spec.owner:
+            raise NotOwner(
+                f"service {spec.name!r} on edge box {box.name!r} belongs to {record.owner}, not to {spec.owner}; "
+                "choose another name"
+            )
+        self._refuse_without_room(spec, box)
+        good = record.good if record else None
+        release = self._release(spec, record, fpga=good.fpga if good else _free_fpga(box, spec.name))
+        replaces = good is not None and good != release
+        wanted = ServiceRecord(
+            name=spec.name,
+            owner=spec.owner,
+            tags=dict(spec.tags),
+            release=release,
+            serving=good == release,
+            previous=good if replaces else None,
+        )
+        try:
+            self._prepare(wanted, spec, unpack)
+            self._run(wanted, timeout_seconds, announce=replaces)
+        except Exception as failure:
+            self._undo(wanted, failure, timeout_seconds)
+            raise
+        done = replace(wanted, serving=True, previous=None)
+        records.write_service(self.layout, done)
+        self._sweep(done)
+
+    def remove(self, name: str) -> None:
+        """Stops the service and removes all it had; one that is not there is fine. Returns once its port is free."""
+        record = records.read_service(self.layout, name)
+        folder = self.layout.service(name)
+        self.configure(without=name)
+        if self.supervision.is_running():
+            self.supervision.apply()
+        drain = record.release.drain_seconds if record else 0.0
+        processes.stop(lambda: processes.servers(folder), grace_seconds=drain + 5)
+        if record:
+            release = record.release
+            processes.wait_for(
+                lambda: health.bind_problem(release.port, listen_address=release.listen_address) is None,
+                timeout_seconds=PORT_SECONDS,
+            )
+            remove_tree(self.layout.device_lock(release.fpga))
+        if folder.is_dir():
+            for entry in folder.iterdir():
+                if entry != self.layout.service_record(name):
+                    remove_tree(entry)
+        remove_tree(folder)
+
+    def configure(self, *, without: str = "", instead: ServiceRecord | None = None) -> None:
+        """Writes the supervisor's configuration: every service's good release, with the changes given."""
+        releases = {record.name: record.good for record in records.read_services(self.layout) if record.name != without}
+        if instead:
+            releases[instead.name] = instead.release
+        self.supervision.configure(
+            [self._program(name, release) for name, release in sorted(releases.items()) if release is not None]
+        )
+
+    def _refuse_without_room(self, spec: ServiceSpec, box: BoxState) -> None:
+        problem = planning.capacity_problem(spec.num_replicas, box, spec.name, fpgas=box.agent_count)
+        if problem:
+            raise NoFpgaFree(problem)
+        problem = planning.port_problem(spec.port, box, spec.name, listen_address=spec.listen_address)
+        if problem:
+            raise PortInUse(problem)
+
+    def _release(self, spec: ServiceSpec, record: ServiceRecord | None, *, fpga: int) -> Release:
+        """The release for `spec`. Its key file is another one than the good release's, so that this stays as it was."""
+        release = Release(
+            image_location=spec.image_location,
+            image_digest=spec.image_digest,
+            fpga=fpga,
+            listen_address=spec.listen_address,
+            port=spec.port,
+            auth_enabled=spec.auth_enabled,
+            scoring_timeout_ms=spec.scoring_timeout_ms,
+            max_request_wait_time_ms=spec.max_request_wait_time_ms,
+            max_queue=spec.max_queue,
+            drain_seconds=spec.drain_seconds,
+            threads=spec.threads,
+            keys_slot="a",
+        )
+        for known in (record.release, record.previous) if record else ():
+            if known and known.same_process(release):
+                return replace(release, keys_slot=known.keys_slot)
+        good = record.good if record else None
+        return replace(release, keys_slot="b" if good and good.keys_slot == "a" else "a")
+
+    def _prepare(self, record: ServiceRecord, spec: ServiceSpec, unpack: Unpack) -> None:
+        """Makes the content beside what runs; nothing is stopped yet."""
+        records.write_service(self.layout, record)
+        image = self.layout.image(record.name, record.release.image_digest)
+        if not (image / "rootfs").is_dir():
+            self.progress(f"[1/4] unpacking image {spec.image_location}")
+            staging = image.with_name(f".{image.name}.unpacking")
+            remove_tree(staging)
+            staging.mkdir()
+            unpack(staging / "rootfs")
+            remove_tree(image)
+            staging.rename(image)
+        else:
+            self.progress(f"[1/4] image {spec.image_digest} is already unpacked")
+        self.progress("[2/4] writing the configuration")
+        if spec.auth_enabled:
+            from accelform_runtime.keys import write_key_file
+
+            write_key_file(self._keys_file(record.name, record.release), spec.keys)
+        self._write_config(record)
+
+    def _run(self, record: ServiceRecord, timeout_seconds: float, *, announce: bool) -> None:
+        """Replaces the old process by the new one, or starts it where there is none, and waits for SERVING."""
+        release = record.release
+        pause = f"; service {record.name!r} pauses until it serves" if announce else ""
+        self.progress(f"[3/4] starting the server on FPGA {release.fpga}, port {release.port}{pause}")
+        self.layout.device_lock(release.fpga).parent.mkdir(parents=True, exist_ok=True)
+        self.configure(instead=record)
+        begin = time.monotonic()
+        mark = self.supervision.log_size()
+        if not self.supervision.ensure_running():
+            self.supervision.apply()
+        info = self.supervision.process(record.name)
+        if info and info.pid and info.uptime_seconds > HUNG_SECONDS and health.check(release.port) != "SERVING":
+            self.supervision.stop(record.name)
+            info = None
+        if info is None or not info.pid:
+            self.supervision.start(record.name)
+        self.progress("[4/4] waiting for SERVING")
+        watch.wait_until_serving(
+            self.layout,
+            self.supervision,
+            record,
+            timeout_seconds=timeout_seconds,
+            progress=lambda text: self.progress(f"[4/4] {text}"),
+            since=mark,
+        )
+        took = f"{time.monotonic() - begin:.1f} s"
+        self.progress(f"service {record.name!r} is SERVING; paused {took}" if announce else f"SERVING after {took}")
+
+    def _undo(self, record: ServiceRecord, failure: Exception, timeout_seconds: float) -> None:
+        """Goes back to the release that served before; without one, removes the half-made service."""
+        if record.previous is None:
+            if not record.serving:
+                self.remove(record.name)
+            _raise_if_full(self.layout, failure)
+            return
+        self.progress(f"rolling back: {failure}")
+        back = replace(record, release=record.previous, previous=None, serving=True)
+        records.write_service(self.layout, back)
+        outcome = "the previous release serves again"
+        try:
+            self._run(back, timeout_seconds, announce=False)
+        except AccelformError as second:
+            outcome = f"the previous release did not come back either: {second}"
+        self._sweep(back)
+        _raise_if_full(self.layout, failure)
+        if isinstance(failure, ServiceNotReady):
+            raise ServiceNotReady(f"{failure}; {outcome}") from failure
+
+    def _sweep(self, record: ServiceRecord) -> None:
+        """Removes what earlier releases of the service left."""
+        release = record.release
+        log = self.layout.service_log(record.name).name
+        keep = {self.layout.service_record(record.name).name, self._config_file(record.name, release).name}
+        keep |= {self._keys_file(record.name, release).name, self.layout.image(record.name, release.image_digest).name}
+        for entry in self.layout.service(record.name).iterdir():
+            if entry.name not in keep and not entry.name.startswith(log):
+                remove_tree(entry)
+
+    def _keys_file(self, name: str, release: Release) -> Path:
+        return self.layout.service(name) / f"keys-{release.keys_slot}.json"
+
+    def _config_file(self, name: str, release: Release) -> Path:
+        return self.layout.service(name) / f"config-{release.fingerprint}.json"
+
+    def _write_config(self, record: ServiceRecord) -> None:
+        from accelform_runtime.server.config import ServiceConfig
+
+        release = record.release
+        ServiceConfig(
+            name=record.name,
+            listen_address=release.listen_address,
+            port=release.port,
+            auth_enabled=release.auth_enabled,
+            keys_file=str(self._keys_file(record.name, release)) if release.auth_enabled else "",
+            device_lock_file=str(self.layout.device_lock(release.fpga)),
+            image=release.image_location,
+            max_queue=release.max_queue,
+            max_request_wait_time_ms=release.max_request_wait_time_ms,
+            scoring_timeout_ms=release.scoring_timeout_ms,
+            drain_seconds=release.drain_seconds,
+            threads=release.threads,
+        ).write(self._config_file(record.name, release))
+
+    def _program(self, name: str, release: Release) -> Program:
+        rootfs = self.layout.image(name, release.image_digest) / "rootfs"
+        # -S leaves out this environment's packages: the server runs from what the image holds and nothing else.
+        python = [sys.executable, "-S", "-s", "-P", "-m", processes.SERVER_MODULE]
+        return Program(
+            name=name,
+            command=[*python, "--model-dir", str(rootfs / "model"), "--config", str(self._config_file(name, release))],
+            environment={
+                "PATH": "/usr/bin:/bin",
+                "LANG": "C.UTF-8",
+                "PYTHONPATH": str(rootfs / "opt" / "accelform"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            log=self.layout.service_log(name),
+            drain_seconds=release.drain_seconds,
+        )
+
+
+def make_folders(layout: Layout, *, agent_count: int) -> None:
+    """Makes the folders of a box and takes those of FPGAs it no longer has."""
+    layout.services.mkdir(exist_ok=True)
+    for index in range(agent_count):
+        (layout.fpgas / str(index)).mkdir(parents=True, exist_ok=True)
+    for folder in layout.fpgas.iterdir():
+        if int(folder.name) >= agent_count:
+            remove_tree(folder)
+
+
+def _free_fpga(box: BoxState, service: str) -> int:
+    for fpga in box.fpgas:
+        if fpga.resident is None or fpga.resident.service == service:
+            return fpga.index
+    raise NoFpgaFree(f"edge box {box.name!r} has no free FPGA for {service!r}")
+
+
+def _raise_if_full(layout: Layout, failure: Exception) -> None:
+    if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise BoxFull(
+            f"no space left for edge box {layout.root} ({failure.strerror}); free some, then deploy again"
+        ) from failure

@@ -1,0 +1,74 @@
+"""Processes of a box, found by their command line and not by a remembered id, which may be someone else's by now."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+SERVER_MODULE = "accelform_runtime.server"
+SUPERVISOR_MODULE = "supervisor.supervisord"
+
+
+def wait_for(condition: Callable[[], bool], *, timeout_seconds: float, interval_seconds: float = 0.05) -> bool:
+    """Whether `condition` came true before the deadline."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(interval_seconds)
+    return True
+
+
+def servers(folder: Path) -> list[int]:
+    """Ids of the server processes whose settings lie below `folder`."""
+    prefix = f"{folder}{os.sep}"
+    return [pid for pid, words in _command_lines(SERVER_MODULE) if any(word.startswith(prefix) for word in words)]
+
+
+def supervisors(config: Path) -> list[int]:
+    """Ids of the supervisors that run with `config`."""
+    return [pid for pid, words in _command_lines(SUPERVISOR_MODULE) if str(config) in words]
+
+
+def stop(find: Callable[[], list[int]], *, grace_seconds: float) -> None:
+    """Ends all that `find` names: SIGTERM, then SIGKILL to what is left after `grace_seconds`."""
+    _signal(find(), signal.SIGTERM)
+    if not wait_for(lambda: not find(), timeout_seconds=grace_seconds):
+        _signal(find(), signal.SIGKILL)
+        wait_for(lambda: not find(), timeout_seconds=10)
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _command_lines(module: str) -> Iterator[tuple[int, list[str]]]:
+    """This user's processes that run Python's `-m module`, with their words; zombies don't count."""
+    source = _from_proc if Path("/proc/self/cmdline").exists() else _from_ps
+    for pid, words in source():
+        if pid != os.getpid() and module in words and words[words.index(module) - 1] == "-m":
+            yield pid, words
+
+
+def _from_proc() -> Iterator[tuple[int, list[str]]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if entry.stat().st_uid == os.getuid():  # a zombie's command line is empty, so it is skipped
+                    yield int(entry.name), os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
+
+
+def _from_ps() -> Iterator[tuple[int, list[str]]]:
+    listing = subprocess.run(
+        ["ps", "-x", "-ww", "-o", "pid=,command="], capture_output=True, text=True, check=True, timeout=30
+    )
+    for line in listing.stdout.splitlines():
+        pid, _, command = line.strip().partition(" ")
+        yield int(pid), command.split(" ")

@@ -1,0 +1,148 @@
+"""Boxes in temporary folders, and images whose server is small enough to start at once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import site
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from accelform.targets.edge import EdgeBox, ServiceSpec
+from accelform.targets.edge import processes as box_processes
+from accelform.targets.edge.layout import Layout
+
+OWNER = "project/stack/box"
+SERVICE_OWNER = "project/stack/service"
+PACKAGES = ("grpc", "grpc_health", "google", "typing_extensions.py")
+
+
+@dataclass
+class Image:
+    """An image of these tests; `unpacked` counts how often its content was written."""
+
+    label: str
+    behaviour: dict[str, object]
+    unpacked: int = 0
+    before_end: Callable[[], None] = field(default=lambda: None)
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + hashlib.sha256(json.dumps([self.label, self.behaviour]).encode()).hexdigest()
+
+    def unpack(self, folder: Path) -> None:
+        self.unpacked += 1
+        packages = folder / "opt" / "accelform"
+        server = packages / "accelform_runtime" / "server"
+        server.mkdir(parents=True)
+        shutil.copy(Path(__file__).with_name("small_server.py"), server / "__main__.py")
+        for name in PACKAGES:
+            (packages / name).symlink_to(Path(site.getsitepackages()[0]) / name)
+        (folder / "model").mkdir()
+        (folder / "model" / "behaviour.json").write_text(json.dumps({"label": self.label, **self.behaviour}))
+        self.before_end()
+
+
+@dataclass
+class Bench:
+    """A box and what a test does with it all the time."""
+
+    box: EdgeBox
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.box.root)
+
+    def provision(self, agent_count: int = 1, owner: str = OWNER):
+        return self.box.provision(
+            owner=owner,
+            name="box",
+            agent_count=agent_count,
+            vm_size="Standard_PB6s",
+            location="eastus",
+            progress=self.said.append,
+        )
+
+    def spec(self, image: Image, *, port: int, name: str = "digits", owner: str = SERVICE_OWNER, **settings) -> ServiceSpec:
+        return ServiceSpec(
+            name=name,
+            owner=owner,
+            image_location=f"file:///store/images/{image.label}@{image.digest}",
+            image_digest=image.digest,
+            port=port,
+            **{"keys": ("first-key-first-key", "second-key-second-key"), **settings},
+        )
+
+    def deploy(self, image: Image, *, port: int, timeout_seconds: float = 30, **settings):
+        spec = self.spec(image, port=port, **settings)
+        return self.box.deploy(
+            spec, unpack=image.unpack, timeout_seconds=timeout_seconds, progress=self.said.append
+        )
+
+    def processes(self) -> list[int]:
+        """Every process of the box that is alive."""
+        layout = self.layout
+        return box_processes.supervisors(layout.supervisor_config) + box_processes.servers(layout.root)
+
+    def server(self, name: str = "digits") -> int:
+        (pid,) = box_processes.servers(self.layout.service(name))
+        return pid
+
+    def supervisor(self) -> int:
+        (pid,) = box_processes.supervisors(self.layout.supervisor_config)
+        return pid
+
+
+@pytest.fixture
+def make_image() -> Callable[..., Image]:
+    return lambda label="v1", **behaviour: Image(label, behaviour)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(EdgeBox(tmp_path / "box", lock_timeout_seconds=60))
+    yield bench
+    # Supervisors first, so that they restart nothing.
+    deadline = time.monotonic() + 20
+    while (left := bench.processes()) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    assert left == [], "processes outlived the test"
+    bench.layout.socket.unlink(missing_ok=True)
+
+
+def take_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def port() -> int:
+    return take_free_port()
+
+
+@pytest.fixture
+def other_port() -> int:
+    return take_free_port()
+
+
+def eventually(condition: Callable[[], object], *, seconds: float, what: str) -> float:
+    """Waits for `condition`; returns the seconds it took."""
+    begin = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begin < seconds, f"{what}: not within {seconds} s"
+        time.sleep(0.05)
+    return time.monotonic() - begin
