@@ -1,0 +1,31 @@
+"""Runs the benchmarks and writes benchmarks/results/<name>.json, with the machine's description in each file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+
+from benchmarks import machine
+
+NAMES = ("numerics", "serving", "lifecycle", "accuracy")
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Runs the named benchmarks, all of them without names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], help=f"any of {', '.join(NAMES)}; default: all")
+    names = parser.parse_args().names or NAMES
+    RESULTS.mkdir(exist_ok=True)
+    for name in names:
+        print(f"{name}: measuring", flush=True)
+        result = {"machine": machine.describe(), name: importlib.import_module(f"benchmarks.{name}").run()}
+        text = json.dumps(result, indent=2) + "\n"
+        (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()
