@@ -24,7 +24,10 @@
     │   ├── BoxFull              no space left where an edge box lives
     │   ├── InvalidServiceSpec   a service has settings that cannot be
     │   ├── NoFpgaFree           every FPGA of an edge box has a resident service
-    │   └── PortInUse            a service's port is taken
+    │   ├── PortInUse            a service's port is taken
+    │   ├── PulumiMissing        there is no Pulumi CLI to ask
+    │   ├── StackUnreadable      a stack is missing, locked away or not deployed
+    │   └── ScoreInputUnreadable  a file for `accelform score` is not there or not readable
     └── InternalError        Accelform or its surroundings failed
         ├── ObjectExists         a conditional create found the key taken
         ├── ObjectMissing        the object is not in the store
@@ -171,3 +174,15 @@ class SupervisorFailed(InternalError):
 
 class ServiceNotReady(InternalError):
     """A service did not answer SERVING; the message has its server's last words."""
+
+
+class PulumiMissing(UserError):
+    """The Pulumi CLI is not on PATH and the project has not set up its own."""
+
+
+class StackUnreadable(UserError):
+    """Pulumi knows no such stack, cannot decrypt it, or nothing is deployed by it."""
+
+
+class ScoreInputUnreadable(UserError):
+    """An image, key or label file given to `accelform score` is not there or not readable."""

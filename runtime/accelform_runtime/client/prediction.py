@@ -1,0 +1,168 @@
+"""The client of a service: images or arrays in, outputs and times out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import grpc
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from accelform_runtime import protocol
+from accelform_runtime.client.address import Address
+from accelform_runtime.client.failures import raise_for
+from accelform_runtime.client.result import Modelled, ScoreResult
+from accelform_runtime.errors import InvalidRequest, KeyRefused, ServiceFailed
+from accelform_runtime.protocol import predict_pb2, tensors
+
+FIRST_PAUSE_SECONDS: Final = 0.1
+LONGEST_PAUSE_SECONDS: Final = 1.0
+MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+
+
+class PredictionClient:
+    """Calls one service. Use it as a context manager, or close() it.
+
+    A call is repeated only while nothing answers (UNAVAILABLE) and only within its timeout; every other failure is
+    told at once.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        port: int | None = None,
+        use_ssl: bool = False,
+        access_token: str = "",
+        service_name: str = "",
+        *,
+        root_certificates: bytes | None = None,
+    ) -> None:
+        """`address` is a scoring URI, `HOST:PORT`, or a host with `port` beside it; `access_token` is a service key.
+
+        Raises AddressInvalid, and KeyRefused for a key that no service can have.
+        """
+        self.address = Address.parse(address, port=port, use_ssl=use_ssl)
+        if not all(" " < character <= "~" for character in access_token):
+            raise KeyRefused("the key holds spaces or characters outside ASCII; check that it was copied whole")
+        metadata = []
+        if access_token:
+            metadata.append((protocol.AUTHORIZATION_KEY, f"Bearer {access_token}"))
+        if service_name:
+            metadata.append((protocol.ROUTE_KEY, protocol.ROUTE_PREFIX + service_name))
+        self._metadata: Final = tuple(metadata)
+        options = [
+            ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        ]
+        if self.address.is_loopback:
+            options.append(("grpc.enable_http_proxy", 0))
+        if self.address.use_ssl:
+            credentials = grpc.ssl_channel_credentials(root_certificates)
+            self._channel = grpc.secure_channel(self.address.target, credentials, options=options)
+        else:
+            self._channel = grpc.insecure_channel(self.address.target, options=options)
+        self._predict = self._channel.unary_unary(protocol.PREDICT)
+
+    def score_file(
+        self,
+        path: str | Path,
+        input_name: str = "images",
+        outputs: str | Sequence[str] | None = None,
+        timeout_seconds: float = 10.0,
+    ) -> ScoreResult:
+        """Scores the image file at `path`; `outputs` None asks for all.
+
+        Raises InvalidRequest (not an image the service takes, unknown names), KeyRefused, UnknownModel, Overloaded,
+        DeadlinePassed, ServiceUnreachable or ServiceFailed.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise InvalidRequest(f"cannot read image {path}: {error.strerror}") from error
+        return self.score_image(data, input_name, outputs, timeout_seconds)
+
+    def score_image(
+        self,
+        data: bytes,
+        input_name: str = "images",
+        outputs: str | Sequence[str] | None = None,
+        timeout_seconds: float = 10.0,
+    ) -> ScoreResult:
+        """Scores one encoded image; raises what score_file raises."""
+        return self.score_numpy_arrays({input_name: np.array([data], dtype=np.object_)}, outputs, timeout_seconds)
+
+    def score_numpy_arrays(
+        self,
+        input_map: Mapping[str, NDArray[Any]],
+        outputs: str | Sequence[str] | None = None,
+        timeout_seconds: float = 30.0,
+    ) -> ScoreResult:
+        """Scores arrays by input name; arrays of bytes objects are DT_STRING. Raises what score_file raises."""
+        request = predict_pb2.PredictRequest()
+        for name, values in input_map.items():
+            request.inputs[name].CopyFrom(tensors.from_numpy(values))
+        request.output_filter.extend([outputs] if isinstance(outputs, str) else outputs or ())
+        return self._call(request.SerializeToString(), timeout_seconds)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> PredictionClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, message: bytes, timeout_seconds: float) -> ScoreResult:
+        deadline = time.monotonic() + timeout_seconds
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            started = time.perf_counter()
+            try:
+                reply, call = self._predict.with_call(
+                    message, timeout=max(0.001, deadline - time.monotonic()), metadata=self._metadata
+                )
+            except grpc.RpcError as error:
+                unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
+                if not unavailable or time.monotonic() + pause >= deadline:
+                    raise_for(error, self.address, timeout_seconds)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                return _result(reply, call, (time.perf_counter() - started) * 1000)
+
+
+def _result(reply: bytes, call: grpc.Call, round_trip_ms: float) -> ScoreResult:
+    response = predict_pb2.PredictResponse()
+    try:
+        response.ParseFromString(reply)
+    except DecodeError as error:
+        raise ServiceFailed("the answer is not a PredictResponse; is this a TensorFlow Serving address?") from error
+    trailing = dict(call.trailing_metadata() or ())
+    initial = dict(call.initial_metadata() or ())
+    modelled = None
+    if protocol.FPGA_LATENCY_KEY in trailing:
+        modelled = Modelled(
+            latency_ms=float(trailing[protocol.FPGA_LATENCY_KEY]),
+            occupancy_ms=float(trailing[protocol.FPGA_OCCUPANCY_KEY]),
+            queue_ms=float(trailing[protocol.FPGA_QUEUE_KEY]),
+        )
+    measured = trailing.get(protocol.MEASURED_KEY)
+    return ScoreResult(
+        outputs={name: tensors.to_numpy(proto) for name, proto in response.outputs.items()},
+        model_name=response.model_spec.name,
+        model_version=response.model_spec.version.value,
+        request_id=str(initial.get(protocol.REQUEST_ID_KEY, "")),
+        round_trip_ms=round_trip_ms,
+        server_ms=float(measured) if measured is not None else None,
+        modelled=modelled,
+    )

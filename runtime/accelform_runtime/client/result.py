@@ -1,0 +1,52 @@
+"""What a call brought back: the outputs, and the times measured and modelled."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelform_runtime.errors import InvalidRequest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Modelled:
+    """Times on the modelled FPGA, in milliseconds."""
+
+    latency_ms: float
+    occupancy_ms: float
+    queue_ms: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreResult:
+    """The answer to one call."""
+
+    outputs: Mapping[str, NDArray[Any]]
+    """Outputs by the names the call used; each has the batch as its first dimension."""
+    model_name: str
+    model_version: int
+    request_id: str
+    """What the service's log calls this call."""
+    round_trip_ms: float
+    """Measured by the client, from sending to the answer."""
+    server_ms: float | None
+    """Measured by the service; None where it does not tell."""
+    modelled: Modelled | None
+    """None where the service models no FPGA."""
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The only output. Raises InvalidRequest when there are several."""
+        if len(self.outputs) != 1:
+            raise InvalidRequest(f"the answer has {len(self.outputs)} outputs ({', '.join(self.outputs)}); choose one")
+        return next(iter(self.outputs.values()))
+
+    def top(self, count: int = 5) -> list[tuple[int, float]]:
+        """The most probable classes of the first image: class index and probability, best first."""
+        scores = self.array[0].reshape(-1)
+        best = np.argsort(-scores, kind="stable")[:count]
+        return [(int(index), float(scores[index])) for index in best]
