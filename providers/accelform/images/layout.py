@@ -20,6 +20,8 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
 ENTRYPOINT = ("python3", "-m", "accelform_runtime.server")
 MODEL_FOLDER = "model"
+CREATED = "1970-01-01T00:00:00Z"
+"""The creation time in every image, so that equal content gives equal digests; umoci fails where it is left out."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _LOCATION = re.compile(r"(?P<url>.+)/images/(?P<name>[^/@]+)/(?P<version>[1-9][0-9]*)@(?P<digest>sha256:[0-9a-f]{64})")
@@ -73,8 +75,9 @@ def architecture() -> str:
 def config_document(
     layers: Sequence[tuple[Descriptor, str]], *, labels: Mapping[str, str], python_path: str
 ) -> dict[str, Any]:
-    """The image configuration for uncompressed layers, each with the text for its history line. No time in it."""
+    """The image configuration for uncompressed layers, each with the text for its history line."""
     return {
+        "created": CREATED,
         "architecture": architecture(),
         "os": "linux",
         "config": {
@@ -88,7 +91,7 @@ def config_document(
             "Labels": dict(labels),
         },
         "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer, _ in layers]},
-        "history": [{"created_by": description} for _, description in layers],
+        "history": [{"created": CREATED, "created_by": description} for _, description in layers],
     }
 
 
