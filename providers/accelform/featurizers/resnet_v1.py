@@ -1,7 +1,8 @@
 """The layer plan of ResNet v1 as tf-slim defines it: the stride sits in the last unit of a block, on its 3x3.
 
-Source: He et al. 2016 (the topology); tf-slim's `resnet_v1` and `resnet_utils` (names, strides, paddings, batch-norm epsilon).
-The plan holds no weights; the converter, the NumPy reference, the weight loaders and the estimate all walk this same plan.
+Source: He et al. 2016 (the topology); tf-slim's `resnet_v1` and `resnet_utils` (names, strides, paddings,
+    batch-norm epsilon). The plan holds no weights; the converter, the NumPy reference, the weight loaders and the
+    estimate all walk this same plan.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class ResNetPlan:
-    """A whole featurizer: stem, 3x3/2 max pool (TF "SAME": one row and column after), units, mean over height and width."""
+    """A whole featurizer: stem, 3x3/2 max pool (TF "SAME": one row and column after), units, spatial mean."""
 
     scope: str
     width_divisor: int

@@ -5,8 +5,8 @@
     classifier: {path: classifier.npz, labels: labels.txt}
     preprocess: {order: RGB, scaling_factor: 1.0}
 
-`weights` may also be `{source: imagenet}` or `{source: seeded, seed: 0}`, `classifier` `{classes: 10, seed: 0}`. Paths are
-relative to the file and stay inside its folder. `classifier` and `preprocess` are optional.
+`weights` may also be `{source: imagenet}` or `{source: seeded, seed: 0}`, `classifier` `{classes: 10, seed: 0}`.
+Paths are relative to the file and stay inside its folder. `classifier` and `preprocess` are optional.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def parse_spec(text: str, *, origin: str) -> FeaturizerSpec:
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise NotAModel(f"{origin} can't be read as a featurizer specification: it is not YAML: {_one_line(error)}") from error
+        raise NotAModel(
+            f"{origin} can't be read as a featurizer specification: it is not YAML: {_one_line(error)}"
+        ) from error
     if not isinstance(raw, dict) or "featurizer" not in raw:
         raise NotAModel(
             f"{origin} is not a featurizer specification: it has no key featurizer. "
@@ -117,7 +119,9 @@ def parse_spec(text: str, *, origin: str) -> FeaturizerSpec:
     spec = reader.spec(raw)
     if reader.problems:
         listed = "".join(f"\n  - {problem}" for problem in reader.problems)
-        raise InvalidFeaturizerSpec(f"{origin} has {len(reader.problems)} problem(s); correct them and try again:{listed}")
+        raise InvalidFeaturizerSpec(
+            f"{origin} has {len(reader.problems)} problem(s); correct them and try again:{listed}"
+        )
     return spec
 
 

@@ -1,7 +1,8 @@
 """Makes a narrow network wide without changing what it computes.
 
-Channel c of the wide layer is channel c mod (C/k) of the narrow one, and every consumer's weights are divided by k: each
-narrow sum appears k times, a k-th of it each (Net2WiderNet, Chen et al. 2015). k is a power of two, so the division is exact.
+Channel c of the wide layer is channel c mod (C/k) of the narrow one, and every consumer's weights are divided by k:
+each narrow sum appears k times, a k-th of it each (Net2WiderNet, Chen et al. 2015). k is a power of two, so the
+division is exact.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
     from accelform.featurizers.resnet_v1 import ResNetPlan
 
 
-def widen(
-    variables: Mapping[str, np.ndarray], narrow: ResNetPlan, wide: ResNetPlan
-) -> dict[str, np.ndarray]:
+def widen(variables: Mapping[str, np.ndarray], narrow: ResNetPlan, wide: ResNetPlan) -> dict[str, np.ndarray]:
     """The variables of `wide` that compute the same features as `variables` in `narrow`.
 
     `variables` holds the narrow plan's arrays (HWIO and vectors, float32) and, if present, the narrow classifier's.
@@ -28,7 +27,9 @@ def widen(
     """
     factor = narrow.width_divisor // wide.width_divisor
     if wide.width_divisor != 1 or factor < 1 or factor & (factor - 1):
-        raise ValueError(f"can't widen by {narrow.width_divisor}/{wide.width_divisor}: the ratio must be a power of two")
+        raise ValueError(
+            f"can't widen by {narrow.width_divisor}/{wide.width_divisor}: the ratio must be a power of two"
+        )
     if [c.name for c in narrow.convolutions] != [c.name for c in wide.convolutions]:
         raise ValueError(f"can't widen {narrow.scope} into {wide.scope}: the layers differ")
     if factor == 1:
