@@ -147,6 +147,14 @@ class ResourceContract:
         """Only the inputs, computed ones included, that are set in `values`."""
         return {row.name: values[row.name] for row in self.inputs if values.get(row.name) is not None}
 
+    def pick_outputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Only the outputs that are set in `values`, in their declared types."""
+        return {
+            row.name: _coerce(row.kind, values[row.name])
+            for row in self.properties
+            if not row.is_input and values.get(row.name) is not None
+        }
+
     def _writable(self) -> list[str]:
         return [row.name for row in self.inputs if not row.computed]
 

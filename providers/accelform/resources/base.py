@@ -108,8 +108,7 @@ class AccelProvider(ResourceProvider):
         return self.contract.normalise(self.contract.pick_inputs(props))[0]
 
     def _values(self, props: Values) -> Values:
-        outputs = {name: props[name] for name in self.contract.outputs if props.get(name) is not None}
-        return {**self._inputs(props), **outputs}
+        return {**self._inputs(props), **self.contract.pick_outputs(props)}
 
 
 def unknown_unless_known(contract: ResourceContract, inputs: Values, needed: tuple[str, ...]) -> Planned | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,8 @@ class ComputeTargetProvider(AccelProvider):
 
     def remove(self, id_: str, stored: Values) -> None:
         _box(stored).release(owner=stored["owner"])
+        with contextlib.suppress(OSError):  # other boxes may stand beside it
+            project.resolve(stored["edge_root"]).rmdir()
 
 
 def _box(values: Mapping[str, Any]) -> EdgeBox:

@@ -197,8 +197,8 @@ class WebserviceProvider(AccelProvider):
         )
         location = image.properties["image_location"]
 
-        def unpack(rootfs: Path) -> None:
-            oci.unpack(store, location, rootfs.with_name("image")).rootfs.rename(rootfs)
+        def unpack(folder: Path) -> None:
+            oci.unpack(store, location, folder)
 
         spec = _spec(inputs, image_location=location, image_digest=image.properties["image_digest"], keys=keys)
         _box(inputs).deploy(
