@@ -8,8 +8,8 @@ import json
 import os
 import shutil
 import signal
-import socket
 import site
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -41,14 +41,14 @@ class Image:
 
     def unpack(self, folder: Path) -> None:
         self.unpacked += 1
-        packages = folder / "opt" / "accelform"
+        packages = folder / "rootfs" / "opt" / "accelform"
         server = packages / "accelform_runtime" / "server"
         server.mkdir(parents=True)
         shutil.copy(Path(__file__).with_name("small_server.py"), server / "__main__.py")
         for name in PACKAGES:
             (packages / name).symlink_to(Path(site.getsitepackages()[0]) / name)
-        (folder / "model").mkdir()
-        (folder / "model" / "behaviour.json").write_text(json.dumps({"label": self.label, **self.behaviour}))
+        (folder / "rootfs" / "model").mkdir()
+        (folder / "rootfs" / "model" / "behaviour.json").write_text(json.dumps({"label": self.label, **self.behaviour}))
         self.before_end()
 
 
@@ -73,7 +73,7 @@ class Bench:
             progress=self.said.append,
         )
 
-    def spec(self, image: Image, *, port: int, name: str = "digits", owner: str = SERVICE_OWNER, **settings) -> ServiceSpec:
+    def spec(self, image, *, port, name="digits", owner=SERVICE_OWNER, **settings) -> ServiceSpec:
         return ServiceSpec(
             name=name,
             owner=owner,
@@ -101,6 +101,14 @@ class Bench:
     def supervisor(self) -> int:
         (pid,) = box_processes.supervisors(self.layout.supervisor_config)
         return pid
+
+    def eventually(self, condition: Callable[[], object], *, seconds: float, what: str) -> float:
+        """Waits for `condition`; returns the seconds it took."""
+        begin = time.monotonic()
+        while not condition():
+            assert time.monotonic() - begin < seconds, f"{what}: not within {seconds} s"
+            time.sleep(0.05)
+        return time.monotonic() - begin
 
 
 @pytest.fixture
@@ -137,12 +145,3 @@ def port() -> int:
 @pytest.fixture
 def other_port() -> int:
     return take_free_port()
-
-
-def eventually(condition: Callable[[], object], *, seconds: float, what: str) -> float:
-    """Waits for `condition`; returns the seconds it took."""
-    begin = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begin < seconds, f"{what}: not within {seconds} s"
-        time.sleep(0.05)
-    return time.monotonic() - begin

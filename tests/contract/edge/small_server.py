@@ -31,15 +31,15 @@ def main() -> int:
     given = parser.parse_args()
     config = json.loads(given.config.read_text())
     behaviour = json.loads((given.model_dir / "behaviour.json").read_text())
-    say(level="info", event="starting", environment=sorted(os.environ), module_path=__file__)
+    say(event="starting", environment=sorted(os.environ), module_path=__file__)
     if behaviour.get("exit_code") is not None:
-        say(level="error", message=behaviour["last_words"])
+        say(event="error", message=behaviour["last_words"])
         return int(behaviour["exit_code"])
     lock = open(config["device_lock_file"], "a+")  # noqa: SIM115 - held until the process ends
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say(level="error", message="the FPGA is busy")
+        say(event="error", message="the FPGA is busy")
         return 2
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -49,16 +49,16 @@ def main() -> int:
     try:
         server.add_insecure_port(f"{config['listen_address']}:{config['port']}")
     except RuntimeError:
-        say(level="error", message=f"port {config['port']} is in use")
+        say(event="error", message=f"port {config['port']} is in use")
         return 2
     status = health_pb2.HealthCheckResponse.NOT_SERVING if behaviour.get("never_serving") else 1
     servicer.set("", status)
     server.start()
-    say(level="info", event="serving", label=behaviour["label"])
+    say(event="serving", label=behaviour["label"])
     stop.wait()
     time.sleep(behaviour.get("stop_seconds", 0))
     server.stop(0.2).wait()
-    say(level="info", event="stopped")
+    say(event="stopped")
     return 0
 
 

@@ -137,10 +137,10 @@ class EdgeBox:
     ) -> ServiceState:
         """Makes the box run `spec` and returns once it answers SERVING; the same again changes nothing.
 
-        `unpack(folder)` writes the image's content to `folder`, which does not exist yet; it is called only where the
-        image is not there already. A service of that name and owner is changed: other keys are taken over by the
-        running server; anything else replaces its process, with a pause from stopping the old to SERVING of the new,
-        which `progress` announces and then measures. The old release is kept until the new one serves.
+        `unpack(folder)` makes `folder` and writes the image's content to `folder`/rootfs, as `images.oci.unpack` does;
+        it is called only where the image is not there already. A service of that name and owner is changed: the running
+        server takes over other keys; anything else replaces its process, with a pause from stopping the old to SERVING
+        of the new, which `progress` announces and then measures. The old release is kept until the new one serves.
 
         Raises BoxMissing, NotOwner, NoFpgaFree, PortInUse, BoxBusy, SupervisorFailed, whatever `unpack` raises, and
         ServiceNotReady with the server's last words, after going back to the release that served before or, where

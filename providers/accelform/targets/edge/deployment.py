@@ -137,8 +137,7 @@ class Deployment:
             self.progress(f"[1/4] unpacking image {spec.image_location}")
             staging = image.with_name(f".{image.name}.unpacking")
             remove_tree(staging)
-            staging.mkdir()
-            unpack(staging / "rootfs")
+            unpack(staging)
             remove_tree(image)
             staging.rename(image)
         else:
@@ -158,7 +157,7 @@ class Deployment:
         self.layout.device_lock(release.fpga).parent.mkdir(parents=True, exist_ok=True)
         self.configure(instead=record)
         begin = time.monotonic()
-        mark = self.supervision.log_size()
+        mark = watch.mark(self.layout, self.supervision, record.name)
         if not self.supervision.ensure_running():
             self.supervision.apply()
         info = self.supervision.process(record.name)
@@ -177,7 +176,7 @@ class Deployment:
             since=mark,
         )
         took = f"{time.monotonic() - begin:.1f} s"
-        self.progress(f"service {record.name!r} is SERVING; paused {took}" if announce else f"SERVING after {took}")
+        self.progress(f"service {record.name!r} is SERVING{f'; paused {took}' if announce else f' after {took}'}")
 
     def _undo(self, record: ServiceRecord, failure: Exception, timeout_seconds: float) -> None:
         """Goes back to the release that served before; without one, removes the half-made service."""

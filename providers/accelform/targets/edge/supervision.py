@@ -137,7 +137,8 @@ class Supervision:
         if self.is_running():
             self._ignoring(("SHUTDOWN_STATE",), "shutdown")
             limit = START_SECONDS + self._stop_seconds()
-            processes.wait_for(lambda: not self._supervisors(), timeout_seconds=limit)
+            # Each look also wakes the supervisor, which otherwise notices a child's end a second later.
+            processes.wait_for(lambda: not (self.is_running() or self._supervisors()), timeout_seconds=limit)
         self._clear()
         if self.socket.parent != self.layout.root:
             with contextlib.suppress(OSError):  # other boxes may use the folder

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from accelform.errors import ServiceNotReady
 from accelform.targets.edge import health
@@ -20,6 +22,20 @@ ENDS_ALLOWED = 3
 USER_ERROR = "exit status 2"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Where the logs ended at some time, in bytes."""
+
+    supervisor_log: int
+    service_log: int
+
+
+def mark(layout: Layout, supervision: Supervision, name: str) -> Mark:
+    """Where the logs end now."""
+    log = layout.service_log(name)
+    return Mark(supervisor_log=supervision.log_size(), service_log=log.stat().st_size if log.exists() else 0)
+
+
 def wait_until_serving(
     layout: Layout,
     supervision: Supervision,
@@ -27,23 +43,23 @@ def wait_until_serving(
     *,
     timeout_seconds: float,
     progress: Callable[[str], None],
-    since: int | None = None,
+    since: Mark | None = None,
 ) -> None:
     """Returns once the service's own process answers SERVING.
 
-    `since` is the mark in the supervisor's log (`Supervision.log_size`) from which ends of the process count.
+    `since` marks from where on the logs count; now, where it is left out.
     Raises ServiceNotReady with the server's last words at the deadline, or at once where waiting cannot help: the
     server says that someone has to change something (exit status 2), or it ended again and again.
     """
     begin = time.monotonic()
     told = 0.0
-    mark = supervision.log_size() if since is None else since
+    since = since or mark(layout, supervision, record.name)
     while True:
         waited = time.monotonic() - begin
         info = supervision.process(record.name)
         if info and info.pid and info.state in UP and health.check(record.release.port) == "SERVING":
             return
-        ends = supervision.exits(record.name, since=mark)
+        ends = supervision.exits(record.name, since=since.supervisor_log)
         if (info and info.state == "FATAL") or USER_ERROR in ends or len(ends) >= ENDS_ALLOWED:
             why = f"its server ended with {ends[-1]}" if ends else "its server cannot be started"
         elif waited > timeout_seconds:
@@ -55,7 +71,8 @@ def wait_until_serving(
                 progress(f"waiting for SERVING, {waited:.0f} of {timeout_seconds:g} s")
             time.sleep(0.1)
             continue
-        raise ServiceNotReady(f"service {record.name!r} did not start: {why}; {_said(last_words(layout, record.name))}")
+        said = _said(last_words(layout, record.name, since=since.service_log))
+        raise ServiceNotReady(f"service {record.name!r} did not start: {why}; {said}")
 
 
 def state_of(layout: Layout, supervision: Supervision, record: ServiceRecord) -> ServiceState:
@@ -79,24 +96,26 @@ def state_of(layout: Layout, supervision: Supervision, record: ServiceRecord) ->
     )
 
 
-def read_log(layout: Layout, name: str, *, lines: int) -> list[str]:
-    """The last `lines` lines of the service's log, oldest first; empty where it has none."""
+def read_log(layout: Layout, name: str, *, lines: int, since: int = 0) -> list[str]:
+    """The last `lines` lines of the service's log after byte `since`, oldest first; empty where there are none."""
     try:
-        with layout.service_log(name).open(encoding="utf-8", errors="replace") as log:
-            return [line.rstrip("\n") for line in deque(log, maxlen=lines)]
+        with layout.service_log(name).open("rb") as log:
+            if since <= os.fstat(log.fileno()).st_size:  # otherwise it was rotated
+                log.seek(since)
+            return [line.decode(errors="replace").rstrip("\n") for line in deque(log, maxlen=lines)]
     except FileNotFoundError:
         return []
 
 
-def last_words(layout: Layout, name: str) -> str:
+def last_words(layout: Layout, name: str, *, since: int = 0) -> str:
     """The newest log line that tells what went wrong: the last error, else the last line; "" for an empty log."""
-    lines = [line for line in read_log(layout, name, lines=50) if line.strip()]
+    lines = [line for line in read_log(layout, name, lines=50, since=since) if line.strip()]
     for line in reversed(lines):
         try:
             entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and str(entry.get("level", "")).lower() in ("error", "critical", "fatal"):
+        if isinstance(entry, dict) and entry.get("event") == "error":
             return _text(entry)
     if not lines:
         return ""
@@ -132,10 +151,7 @@ def _said(words: str) -> str:
 
 
 def _text(entry: dict[str, object]) -> str:
-    for key in ("error", "message", "msg", "event"):
-        if entry.get(key):
-            return str(entry[key])
-    return json.dumps(entry)
+    return str(entry.get("message") or entry.get("event") or entry)
 
 
 def _host_name() -> str:
