@@ -4,7 +4,8 @@
     members/<id>.json     one per owner ("project/stack/logical name")
     closing.json          the last member is emptying the store
 
-The last one to leave removes everything, so that a folder store is as it was before. Joining writes the member before
+The last one to leave removes everything, so that a folder store is as it was before (an empty folder may stay when
+another stack joins in that moment). Joining writes the member before
 it looks for ``closing.json`` and leaving writes ``closing.json`` before it looks for members, so of two at once at
 least one sees the other.
 """
@@ -13,6 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import os
+import socket
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,7 +29,7 @@ from accelform.store.versions import KINDS, sweep
 
 WORKSPACE, MEMBERS, CLOSING = "workspace.json", "members", "closing.json"
 FOLDERS = (*KINDS, "layers")
-CLOSING_TIMEOUT_SECONDS = 15.0
+CLOSING_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +56,8 @@ def join(store: Store, *, workspace: WorkspaceDescription, owner: str) -> Worksp
 
     Raises WorkspaceConflict when the store holds another workspace, StoreCorrupt when its description is damaged.
     """
-    deadline = time.monotonic() + CLOSING_TIMEOUT_SECONDS
     while True:
+        _wait_until_closed(store)
         made = _missing_folders(store)
         content = {"schema": 1, **asdict(workspace), "created_time": utc_now(), "made_folders": made}
         with contextlib.suppress(ObjectExists):
@@ -61,7 +65,6 @@ def join(store: Store, *, workspace: WorkspaceDescription, owner: str) -> Worksp
         _check_same(store, workspace)
         store.put(_member_key(owner), encode_json({"owner": owner, "joined_time": utc_now()}))
         if store.exists(CLOSING):
-            _wait_until_closed(store, deadline)
             continue
         state = describe(store)
         if state is not None and owner in state.members:
@@ -72,29 +75,20 @@ def join(store: Store, *, workspace: WorkspaceDescription, owner: str) -> Worksp
 def leave(store: Store, *, owner: str) -> None:
     """Withdraw what this owner's stack left behind, drop the membership and, as the last one, empty the store.
 
-    Repeating it is fine, and so is a store that is gone. Content stays when another member of the same stack is there.
+    Repeating it is fine, and so is a store that is gone. Versions stay while another member of the same stack is there.
     """
-    remaining = [member for member in _members(store) if member != owner]
     stack = owner.rpartition("/")[0] + "/"
-    if not any(member.startswith(stack) for member in remaining):
+    if not any(member.startswith(stack) for member in _members(store) if member != owner):
         sweep(store, owner_prefix=stack)
     store.delete(_member_key(owner))
-    if remaining:
+    while store.list("") and not _members(store):
+        try:
+            store.put_new(CLOSING, encode_json({"host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}))
+        except ObjectExists:
+            _wait_until_closed(store)
+            continue
+        _empty(store)
         return
-    if not store.list(""):
-        return
-    store.put(CLOSING, encode_json({"owner": owner, "since": utc_now()}))
-    if _members(store):
-        store.delete(CLOSING)
-        return
-    made = _made_folders(store)
-    for folder in FOLDERS:
-        store.delete_prefix(folder)
-    store.delete_prefix(MEMBERS, keep=store.list(MEMBERS))
-    store.delete(WORKSPACE)
-    store.delete(CLOSING)
-    store.remove_half_written()
-    _remove_folders(store, made)
 
 
 def describe(store: Store) -> WorkspaceState | None:
@@ -156,12 +150,41 @@ def _member_key(owner: str) -> str:
     return f"{MEMBERS}/{hashlib.sha256(owner.encode()).hexdigest()[:32]}.json"
 
 
-def _wait_until_closed(store: Store, deadline: float) -> None:
-    """Wait for a leaver to finish; one that does not was killed, and its mark is removed."""
+def _empty(store: Store) -> None:
+    """Remove everything, unless someone joined before ``closing.json`` was there."""
+    if _members(store):
+        store.delete(CLOSING)
+        return
+    made = _made_folders(store)
+    for folder in FOLDERS:
+        store.delete_prefix(folder)
+    store.delete_prefix(MEMBERS, keep=store.list(MEMBERS))
+    store.delete(WORKSPACE)
+    store.remove_half_written()
+    store.delete(CLOSING)
+    _remove_folders(store, made)
+
+
+def _wait_until_closed(store: Store) -> None:
+    """Wait for whoever empties the store; when it was killed or takes too long, its mark is removed."""
+    deadline = time.monotonic() + CLOSING_TIMEOUT_SECONDS
     while store.exists(CLOSING):
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or _closer_is_dead(store):
             store.delete(CLOSING)
         time.sleep(0.05)
+
+
+def _closer_is_dead(store: Store) -> bool:
+    try:
+        document = json.loads(store.get(CLOSING))
+        if document["host"] != socket.gethostname():
+            return False
+        os.kill(document["pid"], 0)
+    except (ProcessLookupError, ValueError, KeyError, TypeError):
+        return True
+    except (PermissionError, ObjectMissing):
+        return False
+    return False
 
 
 def _missing_folders(store: Store) -> int:

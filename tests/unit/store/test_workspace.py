@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,13 +134,21 @@ def test_a_stranger_that_leaves_takes_nothing(store: Store) -> None:
     assert state.members == (EDGE,)
 
 
-def test_a_killed_leave_does_not_block_joining(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mark of a leaver that was killed is taken away after its time, and joining succeeds."""
-    monkeypatch.setattr(workspace, "CLOSING_TIMEOUT_SECONDS", 0.2)
-    store.put("closing.json", b"{}")
+@pytest.mark.parametrize("left_by", ["a dead process here", "another machine", "nobody can say"])
+def test_a_killed_leave_does_not_block_joining(store: Store, monkeypatch: pytest.MonkeyPatch, left_by: str) -> None:
+    """The mark of a leaver that was killed is taken away: at once when it is known to be dead, else after its time."""
+    here = {"host": socket.gethostname(), "pid": 2**22 + 1}
+    marks = {"a dead process here": here, "another machine": {**here, "host": "elsewhere"}, "nobody can say": []}
+    if left_by == "another machine":
+        monkeypatch.setattr(workspace, "CLOSING_TIMEOUT_SECONDS", 0.2)
+    store.put("closing.json", json.dumps(marks[left_by]).encode())
 
     assert workspace.join(store, workspace=DESCRIPTION, owner=EDGE).members == (EDGE,)
     assert not store.exists("closing.json")
+
+    store.put("closing.json", json.dumps(marks[left_by]).encode())
+    workspace.leave(store, owner=EDGE)
+    assert store.list("") == []
 
 
 def test_a_damaged_workspace_is_named(store: Store) -> None:

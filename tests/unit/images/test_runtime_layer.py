@@ -1,0 +1,146 @@
+"""The runtime layer's choice of files, and the fingerprint that previews rely on."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import accelform_runtime
+from accelform.errors import RuntimeLayerError
+from accelform.images import runtime_layer
+from accelform.store import Store
+
+
+@pytest.fixture
+def runtime_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A private copy of accelform_runtime's sources that is found before the installed one."""
+    copy = tmp_path / "sources" / "accelform_runtime"
+    installed = Path(accelform_runtime.__path__[0])
+    shutil.copytree(installed, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.delitem(sys.modules, "accelform_runtime")
+    monkeypatch.syspath_prepend(str(copy.parent))
+    return copy
+
+
+def test_the_fingerprint_follows_the_content(runtime_copy: Path) -> None:
+    """Any change, addition or removal of a runtime source file changes it; times and bytecode do not."""
+    before = runtime_layer.fingerprint()
+    source = runtime_copy / "__init__.py"
+
+    source.touch()
+    (runtime_copy / "__pycache__").mkdir()
+    (runtime_copy / "__pycache__/x.cpython-311.pyc").write_bytes(b"bytecode")
+    assert runtime_layer.fingerprint() == before
+
+    content = source.read_bytes()
+    source.write_bytes(content + b"\n")
+    changed = runtime_layer.fingerprint()
+    source.write_bytes(content)
+    (runtime_copy / "extra.json").write_text("{}")
+    added = runtime_layer.fingerprint()
+    (runtime_copy / "extra.json").unlink()
+    (runtime_copy / "py.typed").unlink()
+    removed = runtime_layer.fingerprint()
+
+    assert len({before, changed, added, removed}) == 4
+
+
+def test_the_fingerprint_is_fast_enough_for_previews() -> None:
+    """Computing it reads lists of files and not the packages: well below 0.3 s."""
+    runtime_layer.fingerprint()
+    durations = []
+    for _ in range(3):
+        start = time.perf_counter()
+        runtime_layer.fingerprint()
+        durations.append(time.perf_counter() - start)
+
+    assert min(durations) < 0.3
+
+
+def test_every_runtime_requirement_is_in_and_nothing_of_the_provider_side() -> None:
+    """The layer holds what the server needs, transitively, and neither Pulumi nor the build tools."""
+    names = runtime_layer._closure().keys()
+
+    assert set(runtime_layer.RUNTIME_DISTRIBUTIONS) <= names
+    assert "flatbuffers" in names, "onnxruntime needs it"
+    assert not names & {"pulumi", "obstore", "onnx", "h5py", "supervisor", "pytest", "accelform", "ml-dtypes"}
+    declared = {Requirement(text).name for text in metadata.requires("accelform") or []}
+    assert set(runtime_layer.RUNTIME_DISTRIBUTIONS) <= declared
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [
+        ("numpy/__init__.py", True),
+        ("numpy/_core/_multiarray_umath.cpython-311-x86_64-linux-gnu.so", True),
+        ("numpy.libs/libscipy_openblas64_.so", True),
+        ("grpc/_cython/_credentials/roots.pem", True),
+        ("numpy-2.4.6.dist-info/METADATA", True),
+        ("numpy-2.4.6.dist-info/licenses/LICENSE.txt", True),
+        ("somepackage-1.0.dist-info/LICENSE", True),
+        ("somepackage-1.0.dist-info/LICENCE.rst", True),
+        ("numpy-2.4.6.dist-info/RECORD", False),
+        ("numpy-2.4.6.dist-info/direct_url.json", False),
+        ("numpy/_core/tests/test_umath.py", False),
+        ("numpy/__pycache__/__init__.cpython-311.pyc", False),
+        ("numpy/__init__.pyi", False),
+        ("numpy/_core/include/numpy/arrayobject.h", False),
+        ("onnxruntime/transformers/optimizer.py", False),
+        ("onnxruntime/capi/onnxruntime_pybind11_state.so", True),
+        ("../../../bin/f2py", False),
+    ],
+)
+def test_what_is_packed(name: str, packed: bool) -> None:
+    """Code, libraries, data and licences are packed; tests, headers, stubs, bytecode and scripts are not."""
+    assert runtime_layer._is_packed(name) is packed
+
+
+def test_every_packed_distribution_brings_its_licence() -> None:
+    """Where a wheel carries a licence file, the layer carries it too."""
+    packed = {file.name for file in runtime_layer._files()}
+    for name, distribution in runtime_layer._closure().items():
+        licences = [
+            str(file)
+            for file in distribution.files or []
+            if ".dist-info/" in str(file)
+            and any(word in file.name.upper() for word in ("LICENSE", "LICENCE", "NOTICE"))
+        ]
+        assert {f"opt/accelform/{licence}" for licence in licences} <= packed, name
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that is not installed stops the packing with its name and what to do."""
+    monkeypatch.setattr(runtime_layer, "RUNTIME_DISTRIBUTIONS", ("no-such-package-here",))
+    runtime_layer._closure.cache_clear()
+    try:
+        with pytest.raises(RuntimeLayerError, match=r"no-such-package-here is not installed.*make up"):
+            runtime_layer.fingerprint()
+    finally:
+        runtime_layer._closure.cache_clear()
+
+
+def test_a_damaged_cached_layer_is_packed_again(
+    tmp_path: Path, runtime_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer that was changed in the store, even at equal size, is not used again."""
+    monkeypatch.setattr(runtime_layer, "RUNTIME_DISTRIBUTIONS", ("typing-extensions",))
+    runtime_layer._closure.cache_clear()
+    try:
+        store = Store.open(str(tmp_path / "store"))
+        layer = runtime_layer.build(store)
+        content = store.get(layer.key)
+        assert store.root is not None
+        for damaged in (content[:-1] + b"x", content[:-1], b""):
+            (store.root / layer.key).write_bytes(damaged)
+            assert runtime_layer.build(store) == layer
+            assert store.get(layer.key) == content
+        store.put(layer.key.replace(".tar", ".json"), b"{")
+        assert runtime_layer.build(store) == layer
+    finally:
+        runtime_layer._closure.cache_clear()
