@@ -23,7 +23,7 @@ from typing import IO
 
 import numpy as np
 
-from accelform.errors import DownloadUnavailable
+from accelform.errors import DownloadUnavailable, WeightsUnreadable
 from accelform.featurizers.weights.checkpoint_v1 import is_checkpoint_v1, read_checkpoint_v1
 
 DEFAULT_URL = "http://download.tensorflow.org/models/resnet_v1_50_2016_08_28.tar.gz"
@@ -50,7 +50,11 @@ def imagenet_weights(
         DownloadUnavailable: nothing is cached and the download fails; says where to put the file by hand.
         WeightsUnreadable: the cached checkpoint is damaged.
     """
-    return read_checkpoint_v1(fetch_checkpoint(progress=progress, environ=environ, timeout_seconds=timeout_seconds))
+    checkpoint = fetch_checkpoint(progress=progress, environ=environ, timeout_seconds=timeout_seconds)
+    try:
+        return read_checkpoint_v1(checkpoint)
+    except WeightsUnreadable as error:
+        raise WeightsUnreadable(f"{error} Delete {checkpoint} to have it fetched again.") from error
 
 
 def fetch_checkpoint(*, progress: Progress, environ: Mapping[str, str], timeout_seconds: float) -> Path:

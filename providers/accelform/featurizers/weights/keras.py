@@ -59,13 +59,13 @@ def read_keras(path: Path, *, scope: str = "resnet_v1_50") -> dict[str, np.ndarr
             config, layers = _read_archive(path)
         else:
             config, layers = _read_h5(path, path.name)
+        _check_strides(config, path.name)
+        return _renamed(layers, scope)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise WeightsUnreadable(
             f"{path.name} can't be read as a Keras file: {' '.join(str(error).split())}. "
             "Save it again with Keras's save or save_weights."
         ) from error
-    _check_strides(config, path.name)
-    return _renamed(layers, scope)
 
 
 def _read_archive(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
@@ -151,6 +151,9 @@ def _renamed(arrays: Mapping[str, np.ndarray], scope: str) -> dict[str, np.ndarr
         else:
             layers.setdefault(layer, {})[_variable(layer, names[-1])] = array
     for layer, variables in layers.items():
+        if _kind(layer) == "bn" and len(variables) != len(_VARIABLES["bn"]):
+            # Keras 3 numbers what there is, so with one missing the numbers would point at the wrong variables.
+            raise ValueError(f"{layer} has {len(variables)} variables instead of {', '.join(_VARIABLES['bn'])}")
         if _kind(layer) != "bn":
             result |= _convolution_or_head(scope, layer, variables)
     for layer, variables in layers.items():
