@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-INTERVAL_SECONDS = 5.0
+INTERVAL_SECONDS = 10.0
 KEPT_LINES = 30
 
 

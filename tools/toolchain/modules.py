@@ -22,6 +22,7 @@ from tools.toolchain.pins import MODULES, Version
 SDK_MODULE = "github.com/pulumi/pulumi/sdk/v3"
 VERSION_VARIABLE = f"{SDK_MODULE}/go/common/version.Version"
 PACKAGE_LINE = re.compile(r"[\w.~-]+(/[\w.~+-]+)*\n")
+BUILD_FLAGS = ("-trimpath",)
 HOST_SCRIPTS = ("python/dist/pulumi-resource-pulumi-python", "python/cmd/pulumi-language-python-exec")
 PROGRAMS = (
     ("the Pulumi engine", "engine", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"),
@@ -46,8 +47,8 @@ def go_version() -> str:
     needed = needed_go()
     advice = (
         f"Install Go {needed} or newer from https://go.dev/dl/ (no root needed: unpack it and put its bin on PATH), "
+        "or install Pulumi yourself; then run the command again."
     )
-    advice += "or install Pulumi yourself; then run the command again."
     if shutil.which("go") is None:
         raise StepFailed(f"Building the Pulumi engine needs Go, and there is no `go` on PATH. {advice}")
     answer = subprocess.run(
@@ -66,14 +67,13 @@ def go_version() -> str:
 
 
 def build_key(version: Version, go: str) -> str:
-    """Return the cache key of a build: the pins, the recipe in this file, the Go release and the platform."""
+    """Return the cache key of a build: the pins, the recipe, the Go release and the platform."""
     digest = hashlib.sha256()
-    for part in (
-        *(MODULES / folder / name for _, folder, _ in PROGRAMS for name in ("go.mod", "go.sum")),
-        Path(__file__),
-    ):
-        digest.update(part.read_bytes() + b"\0")
-    digest.update(f"{go} {platform.system()} {platform.machine()}".encode())
+    for _, folder, _ in PROGRAMS:
+        for name in ("go.mod", "go.sum"):
+            digest.update((MODULES / folder / name).read_bytes() + b"\0")
+    recipe = (PROGRAMS, HOST_SCRIPTS, BUILD_FLAGS, _linker_flags(version))
+    digest.update(f"{recipe} {go} {platform.system()} {platform.machine()}".encode())
     return f"pulumi-{version}-go-{digest.hexdigest()[:16]}"
 
 
@@ -103,15 +103,18 @@ def _build_program(
         keep_open=(lock,),
     )
     total = len(_go(["list", "-deps", package], module, environment).splitlines())
-    flags = f"-s -w -X {VERSION_VARIABLE}=v{version}"
     run_counted(
-        ["go", "build", "-v", "-trimpath", "-ldflags", flags, "-o", f"{bin_dir}/", package],
+        ["go", "build", "-v", *BUILD_FLAGS, "-ldflags", _linker_flags(version), "-o", f"{bin_dir}/", package],
         describe=lambda count: f"building {title}: {count} of {total} packages",
         counts=lambda line: PACKAGE_LINE.fullmatch(line) is not None,
         cwd=module,
         environment=environment,
         keep_open=(lock,),
     )
+
+
+def _linker_flags(version: Version) -> str:
+    return f"-s -w -X {VERSION_VARIABLE}=v{version}"
 
 
 def _go(arguments: list[str], module: Path, environment: Mapping[str, str]) -> str:
