@@ -94,7 +94,8 @@ class Store:
     def put_stream(self, key: str, chunks: Iterable[bytes]) -> StoredObject:
         """Write or replace the object from chunks. When the iterator raises, nothing is written.
 
-        An OSError from the iterator leaves as InternalError, so that it is not taken for the store's.
+        The iterator must not read from a store itself: obstore runs it inside its own event loop. An OSError from it
+        leaves as InternalError, so that it is not taken for the store's.
         """
         import obstore
 
@@ -135,7 +136,7 @@ class Store:
         except (StoreDenied, StoreUnreachable):
             if self.root is None:
                 raise
-            self.put_stream(target, self.stream(source))  # a file system without hard links, or across two of them
+            self.put(target, self.root / source)  # a file system without hard links, or across two of them
 
     def get(self, key: str) -> bytes:
         """The whole object. Raises ObjectMissing."""
