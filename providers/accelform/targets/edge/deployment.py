@@ -153,7 +153,8 @@ class Deployment:
         """Replaces the old process by the new one, or starts it where there is none, and waits for SERVING."""
         release = record.release
         pause = f"; service {record.name!r} pauses until it serves" if announce else ""
-        self.progress(f"[3/4] starting the server on FPGA {release.fpga}, port {release.port}{pause}")
+        verb = "checking" if record.serving else "starting"
+        self.progress(f"[3/4] {verb} the server on FPGA {release.fpga}, port {release.port}{pause}")
         self.layout.device_lock(release.fpga).parent.mkdir(parents=True, exist_ok=True)
         self.configure(instead=record)
         begin = time.monotonic()

@@ -1,0 +1,143 @@
+"""The real runtime server on a box: keys, kills, replacement under load."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import accelform_runtime
+from accelform_runtime.client import PredictionClient
+from accelform_runtime.errors import KeyRefused
+
+KEY, OTHER_KEY = "first-key-first-key", "second-key-second-key"
+PACKAGES = ("grpc", "grpc_health", "google", "numpy", "numpy.libs", "onnxruntime", "PIL", "pillow.libs", "ml_dtypes")
+_TINY = Path(__file__).parents[1] / "runtime" / "conftest.py"
+
+
+class RuntimeImage:
+    """An image with a copy of the runtime and the tiny model of the runtime's own tests."""
+
+    def __init__(self, label: str, tiny) -> None:
+        self.label = label
+        self.digest = f"sha256:{hashlib.sha256(label.encode()).hexdigest()}"
+        self._tiny = tiny
+
+    def unpack(self, folder: Path) -> None:
+        packages = folder / "rootfs" / "opt" / "accelform"
+        packages.mkdir(parents=True)
+        source = Path(accelform_runtime.__file__).parent
+        shutil.copytree(source, packages / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        installed = Path(str(importlib.metadata.distribution("grpcio").locate_file("")))
+        for entry in installed.iterdir():
+            if entry.name in PACKAGES or entry.name == "typing_extensions.py":
+                (packages / entry.name).symlink_to(entry)
+        self._tiny.write_bundle(folder / "rootfs" / "model")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The module that makes the tiny model and images for it."""
+    specification = importlib.util.spec_from_file_location("tiny_model", _TINY)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # dataclasses look their module up
+    specification.loader.exec_module(module)
+    yield module
+    del sys.modules[specification.name]
+
+
+@pytest.fixture
+def service(bench, tiny, port):
+    """A box that serves the tiny model; its client has the first key."""
+    bench.provision()
+    state = bench.deploy(RuntimeImage("v1", tiny), port=port)
+    with PredictionClient(state.scoring_uri, access_token=KEY) as client:
+        yield client
+
+
+def test_both_keys_work_and_others_do_not(bench, service, tiny, port):
+    """The deployed keys are accepted, another one is refused; new keys work without a restart."""
+    image = tiny.image_bytes()
+    before = bench.server()
+    with PredictionClient(f"127.0.0.1:{port}", access_token=OTHER_KEY) as other:
+        assert other.score_image(image).array.shape == service.score_image(image).array.shape == (1, 10)
+    with PredictionClient(f"127.0.0.1:{port}", access_token="wrong-key-wrong-key") as stranger:
+        with pytest.raises(KeyRefused):
+            stranger.score_image(image)
+        bench.deploy(RuntimeImage("v1", tiny), port=port, keys=("wrong-key-wrong-key",))
+        assert stranger.score_image(image).array.shape == (1, 10)
+    assert bench.server() == before
+
+
+def test_the_server_shows_who_holds_the_fpga(bench, service):
+    """The device lock names the resident service, its image and its process; its module comes from the image."""
+    holder = (bench.layout.device_lock(0)).read_text()
+
+    assert '"service": "digits"' in holder
+    assert f'"pid": {bench.server()}' in holder
+    modules = {line.split()[-1] for line in Path(f"/proc/{bench.server()}/maps").read_text().splitlines()}
+    assert not any(str(_TINY.parents[3] / "runtime") in module for module in modules)
+
+
+def test_a_killed_server_scores_again_within_10_seconds(bench, service, tiny):
+    """A client that keeps trying gets its answer from the restarted server."""
+    killed = bench.server()
+    os.kill(killed, signal.SIGKILL)
+
+    begin = time.monotonic()
+    assert service.score_image(tiny.image_bytes(), timeout_seconds=10).array.shape == (1, 10)
+
+    assert time.monotonic() - begin < 10
+    assert bench.server() != killed
+    print(f"scored again {time.monotonic() - begin:.1f} s after SIGKILL")
+
+
+def test_a_replaced_image_loses_no_call(bench, service, tiny, port):
+    """Calls during the replacement wait for the new server; none fails with a timeout above the pause."""
+    failures, answers, stop = [], [], threading.Event()
+
+    def call() -> None:
+        while not stop.is_set():
+            try:
+                answers.append(service.score_image(tiny.image_bytes(), timeout_seconds=20).array.shape)
+            except Exception as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    try:
+        bench.deploy(RuntimeImage("v2", tiny), port=port)
+    finally:
+        stop.set()
+        thread.join(30)
+
+    assert failures == []
+    assert len(answers) > 1
+    print(bench.said[-1])
+
+
+def test_a_damaged_model_is_refused_and_rolled_back(bench, service, tiny, port):
+    """The server's own words about a damaged bundle reach the caller, and the old model keeps answering."""
+    from accelform.errors import ServiceNotReady
+
+    bad = RuntimeImage("v2", tiny)
+    unpack = bad.unpack
+
+    def unpack_and_damage(folder: Path) -> None:
+        unpack(folder)
+        (folder / "rootfs" / "model" / "model.onnx").write_bytes(b"not a model")
+
+    bad.unpack = unpack_and_damage
+    with pytest.raises(ServiceNotReady, match=r"model\.onnx.*the previous release serves again"):
+        bench.deploy(bad, port=port)
+
+    assert service.score_image(tiny.image_bytes()).array.shape == (1, 10)

@@ -1,0 +1,145 @@
+"""What a box remembers, and the folder it lives in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from accelform.errors import BoxDamaged, InvalidServiceSpec
+from accelform.targets.edge import ServiceSpec, records
+from accelform.targets.edge.layout import SOCKET_PATH_BYTES, Layout, root_problem, write_atomically
+from accelform.targets.edge.records import Release, ServiceRecord
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def release(**changes) -> Release:
+    values = {
+        "image_location": "images/digits/1",
+        "image_digest": DIGEST,
+        "fpga": 0,
+        "listen_address": "127.0.0.1",
+        "port": 50051,
+        "auth_enabled": True,
+        "scoring_timeout_ms": 60_000,
+        "max_request_wait_time_ms": 500,
+        "max_queue": 16,
+        "drain_seconds": 5.0,
+        "threads": 0,
+        "keys_slot": "a",
+    }
+    return Release(**{**values, **changes})
+
+
+def spec(**changes) -> ServiceSpec:
+    values = {
+        "name": "digits",
+        "owner": "project/stack/digits",
+        "image_location": "images/digits/1",
+        "image_digest": DIGEST,
+        "port": 50051,
+        "keys": ("first-key-first-key",),
+    }
+    return ServiceSpec(**{**values, **changes})
+
+
+def test_a_service_record_is_read_as_written(tmp_path):
+    """Nothing is lost between writing and reading, previous release included."""
+    layout = Layout(tmp_path)
+    record = ServiceRecord(
+        name="digits", owner="a/b/c", release=release(), previous=release(port=50052), tags={"team": "vision"}
+    )
+
+    records.write_service(layout, record)
+
+    assert records.read_services(layout) == [record]
+    assert record.good == release(port=50052)
+    assert dataclasses.replace(record, serving=True).good == release()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', '{"schema": 2, "owner": "a/b/c"}'])
+def test_a_damaged_record_is_named(tmp_path, text):
+    """A record changed from outside is an error with its path, never a missing box."""
+    layout = Layout(tmp_path)
+    layout.box_record.write_text(text)
+
+    with pytest.raises(BoxDamaged, match=str(layout.box_record)):
+        records.read_box(layout)
+
+
+def test_a_failed_write_keeps_the_old_record(tmp_path, monkeypatch):
+    """A record is replaced as a whole or not at all."""
+    path = tmp_path / "record.json"
+    write_atomically(path, json.dumps({"old": True}))
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, json.dumps({"new": True}))
+
+    assert json.loads(path.read_text()) == {"old": True}
+
+
+def test_every_setting_names_another_release():
+    """A changed setting cannot be missed, because the fingerprint changes; the key slot alone is the same process."""
+    changes = {
+        "image_location": "images/digits/2",
+        "image_digest": "sha256:" + "b" * 64,
+        "fpga": 1,
+        "listen_address": "0.0.0.0",
+        "port": 50052,
+        "auth_enabled": False,
+        "scoring_timeout_ms": 1,
+        "max_request_wait_time_ms": 1,
+        "max_queue": 1,
+        "drain_seconds": 1.0,
+        "threads": 1,
+        "keys_slot": "b",
+    }
+    assert set(changes) == {field.name for field in dataclasses.fields(Release)}
+
+    fingerprints = {release(**{name: value}).fingerprint for name, value in changes.items()}
+
+    assert len(fingerprints | {release().fingerprint}) == len(changes) + 1
+    same = [name for name, value in changes.items() if release(**{name: value}).same_process(release())]
+    assert same == ["keys_slot"]
+
+
+def test_a_spec_reports_all_problems_and_no_key():
+    """Everything wrong is in one message, and the keys are in none."""
+    with pytest.raises(InvalidServiceSpec) as failure:
+        spec(name="Digits", image_digest="sha256:1", port=0, max_queue=0, keys=("short",))
+
+    text = str(failure.value)
+    assert [rule for rule in ("name", "image_digest", "port", "max_queue", "a key has") if rule not in text] == []
+    assert "short" not in text
+    assert "first-key" not in repr(spec())
+
+
+def test_authentication_needs_a_key():
+    """A service that asks for keys and has none would refuse everyone, so it is refused."""
+    with pytest.raises(InvalidServiceSpec, match="auth_enabled needs at least one key"):
+        spec(keys=())
+    assert spec(keys=(), auth_enabled=False).keys == ()
+
+
+@pytest.mark.parametrize("name", ["a:b", "50%", "c#", "a;b", "new\nline", 'quo"te'])
+def test_characters_with_a_meaning_are_refused(tmp_path, name):
+    """Paths that the supervisor's configuration or PYTHONPATH would misread are refused; spaces are fine."""
+    assert "cannot hold an edge box" in root_problem(tmp_path / name)
+    assert root_problem(tmp_path / "with space" / "ü") is None
+
+
+def test_every_socket_path_is_short_enough(tmp_path):
+    """Deep roots get a socket elsewhere, one for each root."""
+    deep = [Layout(tmp_path / ("x" * 200) / name).socket for name in ("a", "b")]
+
+    assert Layout(Path("/b")).socket == Path("/b/supervisord.sock")
+    assert all(len(os.fsencode(path)) <= SOCKET_PATH_BYTES for path in deep)
+    assert deep[0] != deep[1]
