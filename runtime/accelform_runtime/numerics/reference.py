@@ -8,12 +8,16 @@ exactly in any order; a matrix product per block is therefore exact, and only th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from accelform_runtime.numerics.format import EXACT_INTEGERS_BITS, NumberFormat
 from accelform_runtime.numerics.quantiser import Floats, block_exponents
+
+SMALLEST_EXPONENT = -126
+"""Of float32's normal numbers; below it, sums of steps would no longer be exact."""
 
 
 def pointwise(values: Floats, fmt: NumberFormat) -> Floats:
@@ -29,19 +33,11 @@ def convolve(maps: Floats, weights: Floats, *, stride: int, padding: int, fmt: N
 
     From +0, vectors are added in float32 in increasing order: taps row by row outside, channel blocks inside.
     """
-    kernel_height, kernel_width, channels, out_channels = weights.shape
-    block = fmt.block_size or channels
-    total: Floats | None = None
-    for row in range(kernel_height):
-        for column in range(kernel_width):
-            pixels, shape = _tap(maps, row, column, (kernel_height, kernel_width), stride, padding)
-            for start in range(0, channels, block):
-                part = slice(start, start + block)
-                product = pixels[:, part] @ weights[row, column, part]
-                total = np.zeros((*shape, out_channels), np.float32) if total is None else total
-                total += product.reshape(total.shape)
-    assert total is not None
-    return total
+    shape = _out_shape(maps, weights, stride, padding)
+    total = np.zeros((shape[0] * shape[1], weights.shape[3]), np.float32)
+    for pixels, vector in _vectors(maps, weights, stride, padding, fmt):
+        total += pixels @ vector
+    return total.reshape(*shape, -1)
 
 
 def add(left: Floats, right: Floats, fmt: NumberFormat) -> Floats:
@@ -104,39 +100,40 @@ class Certificate:
 
 def certify(maps: Floats, weights: Floats, *, stride: int, padding: int, fmt: NumberFormat) -> Certificate:
     """Checks every sum of `convolve` on the same arguments."""
-    kernel_height, kernel_width, channels, _ = weights.shape
-    block = fmt.block_size or channels
-    never = np.int32(1 << 20)
-    smallest: np.ndarray | None = None
-    magnitude: np.ndarray | None = None
-    for row in range(kernel_height):
-        for column in range(kernel_width):
-            pixels, _ = _tap(maps, row, column, (kernel_height, kernel_width), stride, padding)
-            for start in range(0, channels, block):
-                left, right = pixels[:, start : start + block], weights[row, column, start : start + block]
-                product = np.abs(left).astype(np.float64) @ np.abs(right).astype(np.float64)
-                exponents = (
-                    block_exponents(left, fmt=fmt, axis=1).astype(np.int32)
-                    + block_exponents(right, fmt=fmt, axis=0)
-                    + 2 * (1 - (fmt.mantissa_bits or 0))
-                )
-                exponents = np.where(product > 0, exponents, never)
-                smallest = exponents if smallest is None else np.minimum(smallest, exponents)
-                magnitude = product if magnitude is None else magnitude + product
-    assert smallest is not None
-    assert magnitude is not None
-    proven = (magnitude == 0) | (magnitude <= np.ldexp(1.0, np.minimum(smallest, 900) + EXACT_INTEGERS_BITS))
+    never = 900
+    shape = _out_shape(maps, weights, stride, padding)
+    smallest = np.full((shape[0] * shape[1], weights.shape[3]), never, np.int32)
+    magnitude = np.zeros(smallest.shape, np.float64)
+    shift = 2 * (1 - (fmt.mantissa_bits or 0))
+    for pixels, vector in _vectors(maps, weights, stride, padding, fmt):
+        product = np.abs(pixels).astype(np.float64) @ np.abs(vector).astype(np.float64)
+        steps = block_exponents(pixels, fmt=fmt, axis=1) + block_exponents(vector, fmt=fmt, axis=0) + shift
+        smallest = np.minimum(smallest, np.where(product > 0, steps, never))
+        magnitude += product
+    proven = (magnitude <= np.ldexp(1.0, smallest + EXACT_INTEGERS_BITS)) & (smallest >= SMALLEST_EXPONENT)
     return Certificate(outputs=proven.size, proven=int(proven.sum()))
 
 
-def _tap(
-    maps: Floats, row: int, column: int, kernel: tuple[int, int], stride: int, padding: int
-) -> tuple[Floats, tuple[int, int]]:
-    """The pixels that one kernel tap meets, [positions, channels], and the output's height and width."""
-    height, width, channels = maps.shape
-    out_height = (height + 2 * padding - kernel[0]) // stride + 1
-    out_width = (width + 2 * padding - kernel[1]) // stride + 1
-    padded = np.pad(maps, ((padding, padding), (padding, padding), (0, 0))) if padding else maps
-    pixels = padded[row : row + stride * out_height : stride, column : column + stride * out_width : stride]
-    pixels = pixels[:out_height, :out_width]
-    return np.ascontiguousarray(pixels).reshape(-1, channels), (out_height, out_width)
+def _vectors(
+    maps: Floats, weights: Floats, stride: int, padding: int, fmt: NumberFormat
+) -> Iterator[tuple[Floats, Floats]]:
+    """Pairs of operands in the order of addition: [positions, block] of the maps, [block, out] of the weights."""
+    kernel_height, kernel_width, channels, _ = weights.shape
+    height, width = _out_shape(maps, weights, stride, padding)
+    padded = np.pad(maps, ((padding, padding), (padding, padding), (0, 0)))
+    block = fmt.block_size or channels
+    for row in range(kernel_height):
+        for column in range(kernel_width):
+            rows = slice(row, row + stride * (height - 1) + 1, stride)
+            columns = slice(column, column + stride * (width - 1) + 1, stride)
+            pixels = np.ascontiguousarray(padded[rows, columns]).reshape(-1, channels)
+            for start in range(0, channels, block):
+                yield pixels[:, start : start + block], weights[row, column, start : start + block]
+
+
+def _out_shape(maps: Floats, weights: Floats, stride: int, padding: int) -> tuple[int, int]:
+    height, width = (
+        (size + 2 * padding - kernel) // stride + 1
+        for size, kernel in zip(maps.shape[:2], weights.shape[:2], strict=True)
+    )
+    return height, width

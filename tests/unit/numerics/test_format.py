@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from accelform_runtime.numerics import NumberFormat, UnknownProfile, load_profile, profile_names
+from accelform_runtime.numerics.format import KNOBS
+
+
+def test_brainwave_profile_is_the_published_format() -> None:
+    """The default profile has the native vector, mantissa and exponent of BW_CNN_A10."""
+    fmt = load_profile("bw-a10-cnn")
+
+    assert (fmt.block_size, fmt.mantissa_bits, fmt.exponent_bits) == (128, 5, 5)
+    assert fmt.exponent_range == (-14, 15)
+    assert fmt.largest_integer == 31
+    assert (fmt.rounding, fmt.overflow, fmt.pointwise) == ("nearest-even", "clamp", "float16")
+    assert fmt.bits_per_value == 6.0390625
+
+
+def test_float32_profile_quantises_nothing() -> None:
+    """The float32 profile has no blocks and stores 32 bits a value."""
+    fmt = load_profile("float32")
+
+    assert not fmt.quantised
+    assert fmt.bits_per_value == 32
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_knob_says_where_it_is_from(name: str) -> None:
+    """Each knob of each profile is marked as sourced or chosen, with a reason."""
+    for knob, source in load_profile(name).provenance.items():
+        kind, _, reason = source.partition(": ")
+
+        assert knob in KNOBS
+        assert kind in ("sourced", "chosen")
+        assert len(reason) > 10
+
+
+def test_unknown_profile_names_the_known_ones() -> None:
+    """A wrong profile name is answered with the list."""
+    with pytest.raises(UnknownProfile, match=r"'bw-a11'.*bw-a10-cnn, float32"):
+        load_profile("bw-a11")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"rounding": "truncate"}, "rounding is 'truncate'"),
+        ({"overflow": "carry"}, "overflow is 'carry'"),
+        ({"pointwise": "int8"}, "pointwise is 'int8'"),
+        ({"exponent_bits": 9}, "exponent_bits is 9"),
+        ({"mantissa_bits": 0}, "mantissa_bits is 0"),
+        ({"mantissa_bits": 8, "block_size": 512}, "can exceed 2\\^24"),
+        ({"provenance": {}}, "block_size has no provenance"),
+    ],
+)
+def test_a_format_nobody_implements_is_refused(changes: dict[str, object], problem: str) -> None:
+    """A knob with a value the definition doesn't know is an error, not silently something else."""
+    fmt = load_profile("bw-a10-cnn")
+    values = {field.name: getattr(fmt, field.name) for field in dataclasses.fields(fmt)} | changes
+
+    with pytest.raises(ValueError, match=problem):
+        NumberFormat(**values)  # type: ignore[arg-type]
+
+
+def test_as_dict_holds_values_and_sources() -> None:
+    """A report can print every knob with its source."""
+    knobs = load_profile("bw-a10-cnn").as_dict()["knobs"]
+
+    assert set(KNOBS) == set(knobs)
+    assert knobs["mantissa_bits"]["value"] == 5
+    assert "1s.5e.5m" in knobs["mantissa_bits"]["source"]

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from accelform.featurizers.source import forecast
+from accelform_runtime.numerics import load_profile
+from accelform_runtime.timing import ConvLayer, Estimate, estimate, load_spec
+
+PUBLISHED_MS = 1000 / 559
+"""BW_CNN_A10's ResNet-50: 559 images/s at batch 1."""
+
+
+def dense(name: str, inputs: int, outputs: int) -> ConvLayer:
+    return ConvLayer(name=name, positions=1, in_channels=inputs, out_channels=outputs, kernel_height=1, kernel_width=1)
+
+
+@pytest.fixture(scope="module")
+def resnet50() -> Estimate:
+    return forecast("resnet50", number_format="bw-a10-cnn")
+
+
+def test_resnet50_without_fitted_value(resnet50: Estimate) -> None:
+    """Cycles alone are 0.9 % below the published latency."""
+    assert pytest.approx(1.773147, abs=1e-6) == resnet50.latency_unfitted_ms
+    assert pytest.approx(-0.009, abs=0.0005) == resnet50.latency_unfitted_ms / PUBLISHED_MS - 1
+
+
+def test_resnet50_latency(resnet50: Estimate) -> None:
+    """With the fitted fill the latency is the published one, inside its interval."""
+    assert pytest.approx(1.78834, abs=1e-5) == resnet50.latency_ms
+    assert pytest.approx(PUBLISHED_MS, rel=1e-3) == resnet50.latency_ms
+    assert pytest.approx(0.895, abs=0.001) == resnet50.latency_low_ms
+    assert pytest.approx(1.821, abs=0.001) == resnet50.latency_high_ms
+
+
+def test_resnet50_throughput(resnet50: Estimate) -> None:
+    """One FPGA takes 600 to 700 images a second, more than 1 / latency, and less than compute or memory allow."""
+    assert pytest.approx(650, abs=1) == resnet50.throughput_per_second
+    assert pytest.approx(1000 / resnet50.occupancy_ms) == resnet50.throughput_per_second
+    assert resnet50.occupancy_analytic_ms < resnet50.occupancy_ms < resnet50.latency_ms
+
+
+def test_resnet50_memory(resnet50: Estimate) -> None:
+    """Weights take 6.04 bits each and don't fit on the chip."""
+    assert round(23454912 * 6.0390625 / 8) == resnet50.weight_bytes
+    assert not resnet50.weights_fit_on_chip
+    assert pytest.approx(0.5425, abs=1e-3) == resnet50.ddr_ms
+
+
+def test_resnet50_rows_add_up(resnet50: Estimate) -> None:
+    """There is a row per convolution, and the rows make the totals."""
+    assert len(resnet50.layers) == 53
+    assert 3480207360 == resnet50.multiply_accumulates == sum(row.multiply_accumulates for row in resnet50.layers)
+    assert pytest.approx(resnet50.latency_ms) == sum(row.latency_ms for row in resnet50.layers)
+    assert all(0 < row.utilisation <= 1 for row in resnet50.layers)
+
+
+def test_one_layer_by_hand() -> None:
+    """A 3x3 convolution of 128 to 256 channels on 28x28: 18 tiles on 8 engines are 3 rounds a position."""
+    layer = ConvLayer(name="c", positions=784, in_channels=128, out_channels=256, kernel_height=3, kernel_width=3)
+
+    (row,) = estimate([layer], load_spec("bw-a10"), load_profile("bw-a10-cnn")).layers
+
+    assert (row.tiles, row.cycles, row.balanced_cycles) == (18, 784 * 3 * 8, 784 * 18)
+    assert pytest.approx(18 / 24) == row.utilisation
+    assert pytest.approx((784 * 24 + 86) / 300e3) == row.latency_ms
+
+
+def test_a_layer_larger_than_the_buffer_waits_for_memory() -> None:
+    """VGG's first dense layer streams 77 MB through a 6.3 MB buffer, so memory, not compute, decides."""
+    fc6 = dense("fc6", 25088, 4096)
+
+    result = estimate([fc6], load_spec("bw-a10"), load_profile("bw-a10-cnn"))
+
+    streamed_ms = (fc6.weights * 6.0390625 / 8 - 6.3e6) / (38.4e6 * 0.85)
+    assert pytest.approx(streamed_ms) == result.latency_ms
+    assert result.ddr_stall_ms > 2
+    assert result.latency_high_ms > result.latency_ms
+
+
+def test_narrower_format_streams_less() -> None:
+    """Weight bytes follow the number format."""
+    layers = [dense("fc", 1000, 1000)]
+    spec = load_spec("bw-a10")
+
+    assert estimate(layers, spec, load_profile("float32")).weight_bytes == 4_000_000
+    assert round(1e6 * 6.0390625 / 8) == estimate(layers, spec, load_profile("bw-a10-cnn")).weight_bytes
+
+
+def test_estimate_as_plain_data(resnet50: Estimate) -> None:
+    """The forecast is JSON with a provenance for each modelled time and each value of the FPGA."""
+    plain = json.loads(json.dumps(resnet50.as_dict()))
+
+    assert plain["latency_ms"] == 1.78834
+    assert len(plain["layers"]) == 53
+    provenance = plain["provenance"]
+    assert provenance["fpga.fill_cycles"].startswith("fitted: ")
+    assert provenance["fpga.occupancy_share"].startswith("fitted: ")
+    assert provenance["latency_unfitted_ms"].startswith("analytic: ")
+
+
+def test_float32_forecast_says_it_is_emulation_only() -> None:
+    """No FPGA computes in float32, and the forecast says so."""
+    assert "emulation only" in forecast("resnet50", number_format="float32").provenance["latency_ms"]
+
+
+@pytest.mark.parametrize(("name", "teraflops"), [("bw-a10", 9.83), ("bw-s10", 48.0)])
+def test_fpga_values_reproduce_the_published_peak(name: str, teraflops: float) -> None:
+    """2 T L N f is the published peak, and every value says where it is from."""
+    spec = load_spec(name)
+
+    assert pytest.approx(teraflops, rel=1e-3) == spec.peak_teraflops
+    assert all(source.partition(": ")[0] in ("sourced", "chosen", "fitted") for source in spec.provenance.values())
+
+
+def test_unknown_fpga_is_refused() -> None:
+    """A wrong FPGA name is answered with the list."""
+    with pytest.raises(ValueError, match="bw-a10, bw-s10"):
+        load_spec("bw-v7")
