@@ -32,7 +32,7 @@ def raise_for(error: grpc.RpcError, address: Address, timeout_seconds: float) ->
     """Raises the error that stands for `error`, which a call to `address` ended with."""
     code, detail = error.code(), error.details() or "no details"
     place = f"the service at {address.target}"
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         raise ServiceUnreachable(
             f"{place} cannot be reached within {timeout_seconds:g} s: {detail}; check that it is deployed and serving"
         ) from error

@@ -22,14 +22,18 @@ from accelform_runtime.protocol import predict_pb2, tensors
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 1.0
+_RETRIED: Final = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED,  # nobody here cancels: it is how gRPC ends what reaches a server as it closes
+)
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 
 
 class PredictionClient:
     """Calls one service. Use it as a context manager, or close() it.
 
-    A call is repeated only while nothing answers (UNAVAILABLE) and only within its timeout; every other failure is
-    told at once.
+    A call is repeated only while nothing answers or the service is closing, and only within its timeout; every other
+    failure is told at once.
     """
 
     def __init__(
@@ -132,8 +136,7 @@ class PredictionClient:
                     message, timeout=max(0.001, deadline - time.monotonic()), metadata=self._metadata
                 )
             except grpc.RpcError as error:
-                unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
-                if not unavailable or time.monotonic() + pause >= deadline:
+                if error.code() not in _RETRIED or time.monotonic() + pause >= deadline:
                     raise_for(error, self.address, timeout_seconds)
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

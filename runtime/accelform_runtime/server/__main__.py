@@ -7,6 +7,7 @@ runtime failed.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model-dir", type=Path, required=True, help="folder with bundle.json and model.onnx")
     parser.add_argument("--config", type=Path, required=True, help="service.json")
     given = parser.parse_args(arguments)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes lines of its own; failures reach us as errors
     log = Log()
+    log.take_over_logging()
     try:
         config = ServiceConfig.read(given.config)
         from accelform_runtime.server.service import serve  # after the configuration: its imports take a second

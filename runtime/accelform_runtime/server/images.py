@@ -32,6 +32,7 @@ _MAGIC: Final = (
 )
 _START_OF_SCAN: Final = re.compile(rb"\xff\xda")
 
+Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is stricter and comes with a size in its message
 Image.preinit()  # loads the decoders now rather than in the first call
 
 

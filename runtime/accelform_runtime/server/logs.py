@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import sys
 import threading
 from typing import Any, TextIO
@@ -23,3 +24,19 @@ class Log:
         with self._lock:
             self._stream.write(line + "\n")
             self._stream.flush()
+
+    def take_over_logging(self) -> None:
+        """Turns what libraries log or warn about into lines of this log."""
+        logging.captureWarnings(True)
+        logging.basicConfig(level=logging.WARNING, handlers=[_Forward(self)], force=True)
+
+
+class _Forward(logging.Handler):
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        detail = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+        fields = {"traceback": detail} if detail else {}
+        self._log.write("library", logger=record.name, level=record.levelname, message=record.getMessage(), **fields)

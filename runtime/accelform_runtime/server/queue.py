@@ -36,7 +36,7 @@ class FpgaQueue:
     def __init__(self, max_queue: int) -> None:
         self._max_queue = max_queue
         self._waiting: deque[_Job] = deque()
-        self._running = False
+        self._running: _Job | None = None
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._serve, name="fpga", daemon=True)
@@ -74,6 +74,14 @@ class FpgaQueue:
         with self._changed:
             return len(self._waiting)
 
+    def abandon(self, error: Exception) -> None:
+        """Ends every waiting and running call with `error`; call it on the event loop."""
+        with self._changed:
+            jobs = [*self._waiting, *([self._running] if self._running else [])]
+            self._waiting.clear()
+        for job in jobs:
+            _settle(job.result, None, error)
+
     def close(self) -> None:
         """Ends the worker after the call it runs; waits a moment for it, since native code cannot be interrupted."""
         with self._changed:
@@ -104,13 +112,13 @@ class FpgaQueue:
     def _serve(self) -> None:
         while True:
             with self._changed:
-                self._running = False
+                self._running = None
                 while not self._waiting and not self._closed:
                     self._changed.wait()
                 if self._closed:
                     return
                 job = self._waiting.popleft()
-                self._running = True
+                self._running = job
             if not _wanted(job):
                 continue  # its timer tells the caller
             try:

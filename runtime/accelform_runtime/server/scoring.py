@@ -30,6 +30,7 @@ class Scoring:
         self._queue = queue
         self._log = log
         self._resident: tuple[Fpga, ModelledFpga] | None = None
+        self._draining = False
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -39,8 +40,9 @@ class Scoring:
         bundle = fpga.bundle
         self._resident = (fpga, ModelledFpga(latency_ms=bundle.latency_ms, occupancy_ms=bundle.occupancy_ms))
 
-    async def idle(self) -> None:
-        """Returns once no accepted call is unanswered."""
+    async def drain(self) -> None:
+        """Turns new calls away from now on, and returns once no accepted call is unanswered."""
+        self._draining = True
         await self._idle.wait()
 
     @property
@@ -87,6 +89,8 @@ class Scoring:
         raise AssertionError("abort raises")
 
     async def _score(self, message: bytes, arrival: float, remaining: float | None) -> tuple[bytes, ModelledTimes]:
+        if self._draining:
+            raise ServiceUnreachable("the service is stopping; ask again, its successor or another replica answers")
         if self._resident is None:
             raise ServiceUnreachable("the model is still loading; ask again when the health check says SERVING")
         fpga, modelled = self._resident

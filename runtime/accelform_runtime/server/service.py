@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2_grpc
 from accelform_runtime.device.bundle import Bundle
 from accelform_runtime.device.fpga import Fpga
 from accelform_runtime.device.lock import DeviceLock, Resident
-from accelform_runtime.errors import AddressUnavailable
+from accelform_runtime.errors import AddressUnavailable, ServiceUnreachable
 from accelform_runtime.keys import KeyFile
 from accelform_runtime.server.auth import KeyInterceptor
 from accelform_runtime.server.config import ServiceConfig
@@ -81,7 +81,7 @@ class _Service:
             await self._load(queue, scoring, health, stop)
             await stop.wait()
         finally:
-            await self._drain(server, scoring, health)
+            await self._drain(server, queue, scoring, health)
             queue.close()
         self._log.write("stopped", service=self._config.name)
 
@@ -103,16 +103,17 @@ class _Service:
         await health.set_serving(True)
         self._log.write("serving", threads=fpga.threads, load_ms=round(fpga.load_seconds * 1000, 1))
 
-    async def _drain(self, server: aio.Server, scoring: Scoring, health: Health) -> None:
+    async def _drain(self, server: aio.Server, queue: FpgaQueue, scoring: Scoring, health: Health) -> None:
         await health.set_serving(False)
         self._log.write("draining", calls=scoring.in_flight, drain_seconds=self._config.drain_seconds)
-        stopped = asyncio.ensure_future(server.stop(self._config.drain_seconds + CLOSE_SECONDS))
+        # gRPC's own stop would cancel calls that have arrived but have no handler yet; they get a clear UNAVAILABLE.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(scoring.idle(), self._config.drain_seconds)
+            await asyncio.wait_for(scoring.drain(), self._config.drain_seconds)
         if scoring.in_flight:
             self._log.write("abandoned", calls=scoring.in_flight)
+            queue.abandon(ServiceUnreachable("the service stopped before this call's turn came; ask again"))
         await health.close()
-        await stopped
+        await server.stop(CLOSE_SECONDS)
 
 
 def _bind(server: aio.Server, address: str, port: int) -> int:
