@@ -9,9 +9,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 from typing import Final
 
-from accelform import __version__
 from accelform.errors import InternalError, UserError
 
 COMMANDS: Final = {
@@ -22,7 +22,7 @@ COMMANDS: Final = {
 def parser() -> argparse.ArgumentParser:
     """Return the parser with every command in it."""
     root = argparse.ArgumentParser(prog="accelform", description="Deep networks on FPGAs, declared.")
-    root.add_argument("--version", action="version", version=f"accelform {__version__}")
+    root.add_argument("--version", action="version", version=f"accelform {version('accelform')}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
