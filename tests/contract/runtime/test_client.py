@@ -1,0 +1,168 @@
+"""The Python client against a running service."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from accelform_runtime.client import PredictionClient
+from accelform_runtime.errors import (
+    DeadlinePassed,
+    InvalidRequest,
+    KeyRefused,
+    ServiceUnreachable,
+    UnknownModel,
+)
+
+PRIMARY = "primary-key-0123456789abcdef"
+SLOW = 255
+
+
+@pytest.fixture
+def client(service):
+    with PredictionClient("127.0.0.1", service.port, access_token=PRIMARY, service_name="digits-service") as client:
+        yield client
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_score_file(client, image, tmp_path):
+    """score_file brings outputs by the alias, the best classes, and both measured and modelled times."""
+    path = tmp_path / "image.jpg"
+    path.write_bytes(image(kind="JPEG"))
+
+    result = client.score_file(path)
+
+    assert result.array.shape == (1, 10)
+    assert [probability for _, probability in result.top(3)] == sorted(result.array[0], reverse=True)[:3]
+    assert (result.model_name, result.model_version) == ("resnet50-digits", 3)
+    assert result.modelled.latency_ms == 1.78
+    assert 0 < result.server_ms < result.round_trip_ms
+    assert len(result.request_id) == 32
+
+
+def test_outputs_by_name(client, image):
+    """A named output comes back under exactly that name."""
+    name = "classifier_1/resnet_v1_50/predictions/Softmax:0"
+
+    result = client.score_image(image(), input_name="Placeholder:0", outputs=name)
+
+    assert list(result.outputs) == [name]
+
+
+def test_arrays(client, image):
+    """An array of several encoded images is a batch."""
+    result = client.score_numpy_arrays({"images": np.array([image(), image(2)], dtype=object)})
+
+    assert result.array.shape == (2, 10)
+
+
+def test_scoring_uri_is_enough(service, image):
+    """A scoring URI alone says where and how."""
+    with PredictionClient(f"http://{service.address}/", access_token=PRIMARY) as client:
+        assert client.score_image(image()).array.shape == (1, 10)
+
+
+def test_wrong_key_fails_at_once(service, image):
+    """A wrong key is KeyRefused without retries, and the error does not repeat it."""
+    with PredictionClient(service.address, access_token="wrong-key-987654") as client:
+        started = time.monotonic()
+        with pytest.raises(KeyRefused) as raised:
+            client.score_image(image())
+
+    assert time.monotonic() - started < 2
+    assert "wrong-key-987654" not in str(raised.value)
+
+
+def test_not_an_image(client, tmp_path):
+    """A file that is no image is InvalidRequest with the service's reason."""
+    path = tmp_path / "notes.txt"
+    path.write_text("no image")
+
+    with pytest.raises(InvalidRequest, match="not a JPEG, PNG, GIF or BMP"):
+        client.score_file(path)
+
+
+def test_missing_file(client, tmp_path):
+    """A missing file is InvalidRequest naming it."""
+    with pytest.raises(InvalidRequest, match=r"gone\.jpg"):
+        client.score_file(tmp_path / "gone.jpg")
+
+
+def test_other_types_are_refused_by_the_service(client):
+    """An array of numbers reaches the service and is refused by name of its type."""
+    with pytest.raises(InvalidRequest, match="DT_FLOAT"):
+        client.score_numpy_arrays({"images": np.zeros((1, 3), np.float32)})
+
+
+def test_timeout(client, image):
+    """A call that takes longer than its timeout is DeadlinePassed."""
+    with pytest.raises(DeadlinePassed, match=r"0\.2 s"):
+        client.score_image(image(SLOW), timeout_seconds=0.2)
+
+
+def test_nobody_there(free_port, image):
+    """Where nothing listens, the client gives up within its timeout and says where it looked."""
+    with PredictionClient("127.0.0.1", free_port) as client:
+        started = time.monotonic()
+        with pytest.raises(ServiceUnreachable, match=str(free_port)):
+            client.score_image(image(), timeout_seconds=1.0)
+
+    assert time.monotonic() - started < 3
+
+
+def test_waits_for_a_service_that_comes_up(free_port, start, image):
+    """A call made before the service listens is answered once it does."""
+    answers = []
+    with PredictionClient("127.0.0.1", free_port, access_token=PRIMARY) as client:
+        caller = threading.Thread(target=lambda: answers.append(client.score_image(image(), timeout_seconds=30)))
+        caller.start()
+        start(port=free_port)
+        caller.join(30)
+
+    assert answers[0].array.shape == (1, 10)
+
+
+def test_survives_a_restart(start, image):
+    """A client keeps working when the service is killed and comes back on its port."""
+    first = start()
+    with PredictionClient(first.address, access_token=PRIMARY) as client:
+        client.score_image(image())
+        first.process.kill()
+        first.process.wait(10)
+        start(port=first.port)
+
+        assert client.score_image(image(), timeout_seconds=20).array.shape == (1, 10)
+
+
+def test_wrong_port_speaks_something_else(image):
+    """A server of another kind is a clear error, not a hang."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with (
+            PredictionClient("127.0.0.1", other.getsockname()[1]) as client,
+            pytest.raises((ServiceUnreachable, DeadlinePassed)),
+        ):
+            client.score_image(image(), timeout_seconds=1.0)
+
+
+def test_unknown_model_is_its_own_error(service, image, request_of):
+    """NOT_FOUND becomes UnknownModel, so that a caller can tell a wrong address from a wrong picture."""
+    from accelform_runtime.client.address import Address
+    from accelform_runtime.client.failures import raise_for
+    from accelform_runtime.protocol import predict_pb2
+
+    error = service.refusal(request_of(image(), model_spec=predict_pb2.ModelSpec(name="another")))
+
+    with pytest.raises(UnknownModel, match="another"):
+        raise_for(error, Address.parse(service.address), 1.0)
