@@ -121,6 +121,30 @@ def test_an_unusable_folder_is_refused(tmp_path):
     assert not box.root.exists()
 
 
+def test_a_folder_with_other_content_is_left_alone(bench):
+    """A box is not made in somebody's folder, and a release there removes nothing."""
+    bench.box.root.mkdir()
+    (bench.box.root / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(BoxUnusable, match=r"is not empty \(it holds thesis.txt\)"):
+        bench.provision()
+    bench.box.release("project/stack/box")
+
+    assert [entry.name for entry in bench.box.root.iterdir()] == ["thesis.txt"]
+
+
+def test_release_keeps_what_is_not_the_boxs(bench):
+    """A file that somebody put into the box's folder outlives the box."""
+    bench.provision()
+    (bench.box.root / "notes.txt").write_text("mine")
+
+    bench.box.release("project/stack/box")
+
+    assert bench.processes() == []
+    assert [entry.name for entry in bench.box.root.iterdir()] == ["notes.txt"]
+    assert bench.box.describe() is None
+
+
 def test_two_provisions_at_once_make_one_box(bench):
     """Commands that run at the same time wait for each other; one supervisor results."""
     commands = [

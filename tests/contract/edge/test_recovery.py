@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from accelform.targets.edge import health
+from accelform.targets.edge import deployment, health
 from accelform.targets.edge.supervision import Supervision
 
 DEPLOY = """
@@ -32,10 +32,13 @@ bench.box.deploy(bench.spec(image, port=int(port)), unpack=image.unpack, timeout
 STEPS = ["[1/4]", "unpacking", "[2/4]", "[3/4]", "[4/4]", "service 'digits' is SERVING"]
 
 
-def test_a_killed_server_serves_again_within_10_seconds(bench, make_image, port):
-    """The supervisor replaces a server that got SIGKILL."""
+@pytest.mark.parametrize("state", ["STARTING", "RUNNING"])
+def test_a_killed_server_serves_again_within_10_seconds(bench, make_image, port, state):
+    """The supervisor replaces a server that got SIGKILL, whether it was up for long or had only begun."""
     bench.provision()
     bench.deploy(make_image(), port=port)
+    supervision = Supervision(bench.layout, bench.layout.socket)
+    bench.eventually(lambda: supervision.process("digits").state == state, seconds=15, what=state)
     before = bench.server()
 
     os.kill(before, signal.SIGKILL)
@@ -161,6 +164,34 @@ def test_a_box_with_an_interrupted_deploy_can_be_released(bench, port, step):
 
     assert bench.processes() == []
     assert not bench.box.root.exists()
+
+
+def test_a_hung_server_is_started_anew(bench, make_image, port, monkeypatch):
+    """A server that runs for long and no longer answers is replaced by the next deploy."""
+    monkeypatch.setattr(deployment, "HUNG_SECONDS", 0)
+    bench.provision()
+    image = make_image()
+    bench.deploy(image, port=port, drain_seconds=0)
+    hung = bench.server()
+    os.kill(hung, signal.SIGSTOP)
+    supervision = Supervision(bench.layout, bench.layout.socket)
+    bench.eventually(lambda: supervision.process("digits").uptime_seconds >= 1, seconds=5, what="a second of uptime")
+
+    assert bench.deploy(image, port=port, drain_seconds=0).state == "Healthy"
+    assert bench.server() != hung
+
+
+def test_a_service_can_be_removed_while_the_supervisor_hangs(bench, make_image, port):
+    """Remove ends server and supervisor for good; provision then gets the box going again."""
+    bench.provision()
+    bench.deploy(make_image(), port=port)
+    os.kill(bench.supervisor(), signal.SIGSTOP)
+
+    bench.box.remove("digits", "project/stack/service")
+
+    assert bench.processes() == []
+    assert bench.box.resident() == []
+    assert bench.provision().provisioning_state == "Succeeded"
 
 
 def test_a_hung_supervisor_does_not_block_a_release(bench, make_image, port):

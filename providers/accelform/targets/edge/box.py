@@ -41,6 +41,8 @@ class EdgeBox:
         problem = root_problem(self.root)
         if agent_count < 1:
             problem = f"agent_count must be above 0, not {agent_count}"
+        if not self._layout.box_record.exists() and (strangers := self._layout.strangers()):
+            problem = f"{self.root} is not empty (it holds {strangers[0].name}); choose another folder"
         if problem:
             raise BoxUnusable(f"edge box {name!r} cannot be made: {problem}")
         with self._locked():
@@ -108,19 +110,18 @@ class EdgeBox:
     def release(self, owner: str) -> None:
         """Stops the supervisor and every service and removes the folder; a box that is gone is fine.
 
-        Raises NotOwner, BoxBusy.
+        Files that somebody else put into the folder stay, and the folder with them. Raises NotOwner, BoxBusy.
         """
-        if not self.root.exists():
+        if not self._layout.entries():
             return
         with self._locked():
             self._require_owner(owner)
             self._supervision().shutdown()
-            for entry in self._layout.root.iterdir():
-                if entry not in (self._layout.box_record, self._layout.lock):
-                    remove_tree(entry)
-            remove_tree(self._layout.box_record)
-            remove_tree(self._layout.lock)
-            self._layout.root.rmdir()
+            last = (self._layout.box_record, self._layout.lock)
+            for entry in (*(entry for entry in self._layout.entries() if entry not in last), *last):
+                remove_tree(entry)
+            if not self._layout.strangers():
+                self._layout.root.rmdir()
 
     def ensure_running(self, progress: Progress = _silent) -> BoxState:
         """Starts the supervisor, and with it every service, after a reboot or a kill. Raises BoxMissing."""
@@ -159,7 +160,7 @@ class EdgeBox:
 
     def remove(self, name: str, owner: str) -> None:
         """Stops the service and frees its FPGA and port; one that is gone is fine. Raises NotOwner, BoxBusy."""
-        if not self.root.exists():
+        if not self._layout.entries():
             return
         with self._locked():
             record = records.read_service(self._layout, name)

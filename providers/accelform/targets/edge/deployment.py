@@ -75,6 +75,8 @@ class Deployment:
         self.configure(without=name)
         if self.supervision.is_running():
             self.supervision.apply()
+        else:
+            self.supervision.clear()  # one that hangs would start the server again later
         drain = record.release.drain_seconds if record else 0.0
         processes.stop(lambda: processes.servers(folder), grace_seconds=drain + 5)
         if record:

@@ -66,6 +66,17 @@ class Layout:
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         return Path(f"/tmp/accelform-{os.getuid()}") / f"{digest}.sock"
 
+    def entries(self) -> list[Path]:
+        """What a box put into its folder; anything else there is somebody's."""
+        return [entry for entry in self._all() if _is_ours(entry.name)]
+
+    def strangers(self) -> list[Path]:
+        """What somebody else put into the folder."""
+        return [entry for entry in self._all() if not _is_ours(entry.name)]
+
+    def _all(self) -> list[Path]:
+        return sorted(self.root.iterdir()) if self.root.is_dir() else []
+
     def device_lock(self, fpga: int) -> Path:
         return self.fpgas / str(fpga) / "resident.json"
 
@@ -81,6 +92,11 @@ class Layout:
     def image(self, name: str, image_digest: str) -> Path:
         """Where the image with `image_digest` ("sha256:<64 hex digits>") is unpacked for the service `name`."""
         return self.service(name) / image_digest.removeprefix("sha256:")[:16]
+
+
+def _is_ours(name: str) -> bool:
+    beginnings = ("supervisord.", ".box.", ".supervisord.")
+    return name in ("box.json", "box.lock", "fpga", "services") or name.startswith(beginnings)
 
 
 def root_problem(root: Path) -> str | None:

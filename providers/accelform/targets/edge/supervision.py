@@ -76,7 +76,7 @@ class Supervision:
             return False
         if self._supervisors() and processes.wait_for(self.is_running, timeout_seconds=5):
             return False
-        self._clear()
+        self.clear()
         _private_folder(self.socket.parent, expected=self.layout.root)
         command = [sys.executable, "-P", "-m", processes.SUPERVISOR_MODULE, "-c", str(self.layout.supervisor_config)]
         # A clean environment: a daemon must not keep the caller's passphrases and tokens in memory for months.
@@ -139,7 +139,7 @@ class Supervision:
             limit = START_SECONDS + self._stop_seconds()
             # Each look also wakes the supervisor, which otherwise notices a child's end a second later.
             processes.wait_for(lambda: not (self.is_running() or self._supervisors()), timeout_seconds=limit)
-        self._clear()
+        self.clear()
         if self.socket.parent != self.layout.root:
             with contextlib.suppress(OSError):  # other boxes may use the folder
                 self.socket.parent.rmdir()
@@ -190,7 +190,7 @@ class Supervision:
                 "autorestart = true",
                 # An end within this time counts as a failed start and is tried again after 1, 2, 3 ... seconds,
                 # so that a server that cannot start does not spin.
-                "startsecs = 10",
+                "startsecs = 5",
                 "startretries = 20",
                 "stopsignal = TERM",
                 f"stopwaitsecs = {int(program.drain_seconds + KILL_MARGIN_SECONDS)}",
@@ -212,7 +212,7 @@ class Supervision:
     def _supervisors(self) -> list[int]:
         return processes.supervisors(self.layout.supervisor_config)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         """Ends leftover processes, the supervisor first so that it restarts nothing, and removes its socket."""
         processes.stop(self._supervisors, grace_seconds=2)
         processes.stop(lambda: processes.servers(self.layout.root), grace_seconds=self._stop_seconds())
