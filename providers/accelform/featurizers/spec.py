@@ -148,6 +148,8 @@ class _Reader:
             self.problems.append("weights is missing; e.g. weights: {source: seeded, seed: 0}")
             return SeededWeights()
         section = self._section(raw, "weights")
+        if section is None:
+            return SeededWeights()
         source = section.get("source")
         if source == "file":
             self._only(section, "weights.", ("source", "path", "width_multiplier"))
@@ -167,6 +169,8 @@ class _Reader:
         if raw.get("classifier") is None:
             return None
         section = self._section(raw, "classifier")
+        if section is None:
+            return None
         if "path" in section:
             self._only(section, "classifier.", ("path", "labels"))
             labels = self._path(section, "classifier.labels") if section.get("labels") is not None else None
@@ -181,6 +185,8 @@ class _Reader:
         if raw.get("preprocess") is None:
             return Preprocess()
         section = self._section(raw, "preprocess")
+        if section is None:
+            return Preprocess()
         self._only(section, "preprocess.", ("order", "scaling_factor"))
         order = section.get("order", "RGB")
         if order not in ORDERS:
@@ -218,12 +224,12 @@ class _Reader:
             self.problems.append(f"{key} is {value!r}; it must stay inside the specification's folder")
         return path.as_posix()
 
-    def _section(self, raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    def _section(self, raw: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
         value = raw[key]
         if isinstance(value, dict):
             return value
         self.problems.append(f"{key} is {value!r}; it must be a mapping")
-        return {}
+        return None
 
     def _only(self, section: Mapping[Any, Any], prefix: str, known: Sequence[str]) -> None:
         self.problems += [

@@ -25,11 +25,10 @@ def widen(variables: Mapping[str, np.ndarray], narrow: ResNetPlan, wide: ResNetP
     Raises:
         ValueError: the plans differ in more than their width, or the ratio is no power of two.
     """
-    factor = narrow.width_divisor // wide.width_divisor
-    if wide.width_divisor != 1 or factor < 1 or factor & (factor - 1):
-        raise ValueError(
-            f"can't widen by {narrow.width_divisor}/{wide.width_divisor}: the ratio must be a power of two"
-        )
+    factor, rest = divmod(narrow.width_divisor, wide.width_divisor)
+    if rest or factor < 1 or factor & (factor - 1):
+        ratio = f"{narrow.width_divisor}/{wide.width_divisor}"
+        raise ValueError(f"can't widen by {ratio}: the ratio must be a power of two")
     if [c.name for c in narrow.convolutions] != [c.name for c in wide.convolutions]:
         raise ValueError(f"can't widen {narrow.scope} into {wide.scope}: the layers differ")
     if factor == 1:

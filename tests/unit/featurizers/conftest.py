@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accelform.featurizers.resnet_v1 import resnet_v1_50
+
+NARROW = resnet_v1_50(width_divisor=64)
+
+
+@pytest.fixture
+def write_model(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small trained-looking model into a folder and returns the specification's path."""
+
+    def write(
+        folder: str = "model", *, classes: int = 3, labels: int | None = 3, change: dict[str, object] | None = None
+    ) -> Path:
+        target = tmp_path / folder
+        target.mkdir(parents=True)
+        random = np.random.default_rng(0)
+        shapes = NARROW.variables()
+        arrays = {name: random.uniform(0.5, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+        arrays |= change or {}  # type: ignore[arg-type]
+        np.savez(target / "featurizer.npz", **{name: array for name, array in arrays.items() if array is not None})
+        head = {
+            name: random.normal(size=shape).astype(np.float32)
+            for name, shape in NARROW.classifier_variables(classes).items()
+        }
+        np.savez(target / "classifier.npz", **head)
+        if labels is not None:
+            (target / "labels.txt").write_text("".join(f"class {i}\n" for i in range(labels)), encoding="utf-8")
+        path = target / "model.yaml"
+        names = "{path: classifier.npz, labels: labels.txt}" if labels is not None else "{path: classifier.npz}"
+        path.write_text(
+            "featurizer: resnet50\n"
+            "weights: {source: file, path: featurizer.npz, width_multiplier: 0.015625}\n"
+            f"classifier: {names}\n",
+            encoding="utf-8",
+        )
+        return path
+
+    return write
