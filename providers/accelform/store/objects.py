@@ -186,7 +186,7 @@ class Store:
         return self.size(key) is not None
 
     def list(self, prefix: str) -> list[str]:
-        """All keys below the folder ``prefix`` ("" for the whole store), sorted."""
+        """All keys below the folder ``prefix`` ("" for the whole store), sorted; dot files are no keys."""
         import obstore
 
         reader = self._reader()
@@ -194,7 +194,8 @@ class Store:
             return []
         folder = _folder(prefix)
         with mapped("list", self.url_of(folder)):
-            return sorted(meta["path"] for batch in obstore.list(reader, folder or None) for meta in batch)
+            paths = (meta["path"] for batch in obstore.list(reader, folder or None) for meta in batch)
+            return sorted(path for path in paths if not path.startswith(".") and "/." not in path)
 
     def delete(self, key: str) -> None:
         """Remove the object; a missing one is fine. Folders that become empty go too."""
@@ -217,12 +218,14 @@ class Store:
             with mapped("delete", self.url_of(folder)):
                 self._clear_local(self.root / folder, keep={self.root / key for key in keep})
 
-    def remove_half_written(self) -> None:
-        """Remove what killed writers left at the store's top; ``delete_prefix`` does so in folders."""
-        if self.root is not None and self.root.is_dir():
-            with mapped("clean", self.url):
-                for path in self.root.glob("*#*"):
-                    path.unlink(missing_ok=True)
+    def remove_half_written(self, *keys: str) -> None:
+        """Remove what killed writers of these keys left beside them; ``delete_prefix`` does so for whole folders."""
+        for key in keys:
+            target = self.root / check_key(key) if self.root is not None else None
+            if target is not None and target.parent.is_dir():
+                with mapped("clean", self.url_of(key)):
+                    for path in target.parent.glob(f"{target.name}#*"):
+                        path.unlink(missing_ok=True)
 
     def url_of(self, key: str) -> str:
         """The address of a key, for people and for outputs."""

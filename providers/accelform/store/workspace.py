@@ -4,8 +4,8 @@
     members/<id>.json     one per owner ("project/stack/logical name")
     closing.json          the last member is emptying the store
 
-The last one to leave removes everything, so that a folder store is as it was before (an empty folder may stay when
-another stack joins in that moment). Joining writes the member before
+The last one to leave removes everything, so that a folder store is as it was before. In a folder, one at a time joins
+or leaves, under a lock. Elsewhere, joining writes the member before
 it looks for ``closing.json`` and leaving writes ``closing.json`` before it looks for members, so of two at once at
 least one sees the other.
 """
@@ -23,6 +23,7 @@ from typing import Any
 
 from accelform.errors import ObjectExists, ObjectMissing, WorkspaceConflict
 from accelform.faults import fault_point
+from accelform.store.locking import exclusive, remove_empty_folders
 from accelform.store.manifest import corrupt, decode_object, encode_json, field_problems, utc_now
 from accelform.store.objects import Store
 from accelform.store.versions import KINDS, sweep
@@ -56,20 +57,16 @@ def join(store: Store, *, workspace: WorkspaceDescription, owner: str) -> Worksp
 
     Raises WorkspaceConflict when the store holds another workspace, StoreCorrupt when its description is damaged.
     """
-    while True:
-        _wait_until_closed(store)
-        made = _missing_folders(store)
-        content = {"schema": 1, **asdict(workspace), "created_time": utc_now(), "made_folders": made}
-        with contextlib.suppress(ObjectExists):
-            store.put_new(WORKSPACE, encode_json(content))
-        _check_same(store, workspace)
-        store.put(_member_key(owner), encode_json({"owner": owner, "joined_time": utc_now()}))
-        if store.exists(CLOSING):
-            continue
-        state = describe(store)
-        if state is not None and owner in state.members:
-            fault_point("workspace:after-join")
-            return state
+    with exclusive(store, marker=WORKSPACE) as made_folders:
+        while True:
+            _wait_until_closed(store)
+            _make(store, workspace, made_folders)
+            store.put(_member_key(owner), encode_json({"owner": owner, "joined_time": utc_now()}))
+            state = None if store.exists(CLOSING) else describe(store)
+            if state is not None and owner in state.members:
+                break
+    fault_point("workspace:after-join")
+    return state
 
 
 def leave(store: Store, *, owner: str) -> None:
@@ -77,18 +74,12 @@ def leave(store: Store, *, owner: str) -> None:
 
     Repeating it is fine, and so is a store that is gone. Versions stay while another member of the same stack is there.
     """
-    stack = owner.rpartition("/")[0] + "/"
-    if not any(member.startswith(stack) for member in _members(store) if member != owner):
-        sweep(store, owner_prefix=stack)
-    store.delete(_member_key(owner))
-    while store.list("") and not _members(store):
-        try:
-            store.put_new(CLOSING, encode_json({"host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}))
-        except ObjectExists:
-            _wait_until_closed(store)
-            continue
-        _empty(store)
+    if store.root is not None and not store.root.exists():
         return
+    with exclusive(store, marker=WORKSPACE):
+        made_folders = _leave(store, owner)
+    if store.root is not None:
+        remove_empty_folders(store.root, made_folders)
 
 
 def describe(store: Store) -> WorkspaceState | None:
@@ -150,19 +141,51 @@ def _member_key(owner: str) -> str:
     return f"{MEMBERS}/{hashlib.sha256(owner.encode()).hexdigest()[:32]}.json"
 
 
-def _empty(store: Store) -> None:
+def _make(store: Store, workspace: WorkspaceDescription, made_folders: int) -> None:
+    strange = [folder for folder in FOLDERS if not (store.exists(WORKSPACE) or _members(store)) and store.list(folder)]
+    if strange:
+        raise WorkspaceConflict(
+            f"cannot make workspace {workspace.name!r} in {store.url}: there is no workspace, yet {', '.join(strange)} "
+            "in it hold files, which would be removed with the workspace. Choose another storage_url, or empty it."
+        )
+    content = {"schema": 1, **asdict(workspace), "created_time": utc_now(), "made_folders": made_folders}
+    try:
+        store.put_new(WORKSPACE, encode_json(content))
+    except ObjectExists:
+        _check_same(store, workspace)
+
+
+def _leave(store: Store, owner: str) -> int:
+    """Returns how many folders of the store's path are to be removed."""
+    stack = owner.rpartition("/")[0] + "/"
+    if not any(member.startswith(stack) for member in _members(store) if member != owner):
+        sweep(store, owner_prefix=stack)
+    store.delete(_member_key(owner))
+    while store.list("") and not _members(store):
+        try:
+            store.put_new(CLOSING, encode_json({"host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}))
+        except ObjectExists:
+            _wait_until_closed(store)
+            continue
+        return _empty(store)
+    return 0
+
+
+def _empty(store: Store) -> int:
     """Remove everything, unless someone joined before ``closing.json`` was there."""
     if _members(store):
         store.delete(CLOSING)
-        return
-    made = _made_folders(store)
+        return 0
+    made_folders = 0
+    with contextlib.suppress(ObjectMissing):
+        made_folders = int(_read(store)["made_folders"])
     for folder in FOLDERS:
         store.delete_prefix(folder)
     store.delete_prefix(MEMBERS, keep=store.list(MEMBERS))
     store.delete(WORKSPACE)
-    store.remove_half_written()
+    store.remove_half_written(WORKSPACE, CLOSING)
     store.delete(CLOSING)
-    _remove_folders(store, made)
+    return made_folders
 
 
 def _wait_until_closed(store: Store) -> None:
@@ -185,23 +208,3 @@ def _closer_is_dead(store: Store) -> bool:
     except (PermissionError, ObjectMissing):
         return False
     return False
-
-
-def _missing_folders(store: Store) -> int:
-    """How many folders of a local store's path do not exist yet."""
-    return 0 if store.root is None else sum(not folder.exists() for folder in (store.root, *store.root.parents))
-
-
-def _made_folders(store: Store) -> int:
-    with contextlib.suppress(ObjectMissing):
-        return int(_read(store)["made_folders"])
-    return 0
-
-
-def _remove_folders(store: Store, count: int) -> None:
-    """Remove the empty folders that joining made, innermost first."""
-    if store.root is None:
-        return
-    for folder in [store.root, *store.root.parents][:count]:
-        with contextlib.suppress(OSError):
-            folder.rmdir()

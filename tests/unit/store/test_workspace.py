@@ -69,11 +69,28 @@ def test_the_last_to_leave_leaves_no_trace(tmp_path: Path) -> None:
 def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
     """A folder that joining did not make stays, with the files in it that are not Accelform's."""
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "issue#1").write_text("mine")
     store = Store.open(str(tmp_path))
     workspace.join(store, workspace=DESCRIPTION, owner=EDGE)
     workspace.leave(store, owner=EDGE)
 
-    assert every_path(tmp_path) == ["notes.txt"]
+    assert every_path(tmp_path) == ["issue#1", "notes.txt"]
+
+
+def test_a_folder_with_strange_models_is_refused(store: Store) -> None:
+    """Files that the last one to leave would remove are a reason not to start; a workspace that lost its description
+    but has its member is made again."""
+    store.put("models/holiday/photo.jpg", b"mine")
+
+    with pytest.raises(WorkspaceConflict, match="there is no workspace, yet models in it hold files"):
+        workspace.join(store, workspace=DESCRIPTION, owner=EDGE)
+    assert store.list("") == ["models/holiday/photo.jpg"]
+
+    store.delete_prefix("models")
+    workspace.join(store, workspace=DESCRIPTION, owner=EDGE)
+    versions.allocate(store, "models", "digits", owner="shop/edge/model", digest=DIGEST)
+    store.delete("workspace.json")
+    assert workspace.join(store, workspace=DESCRIPTION, owner=EDGE).description == DESCRIPTION
 
 
 def test_an_empty_folder_that_was_there_stays(tmp_path: Path) -> None:
