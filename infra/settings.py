@@ -11,10 +11,13 @@ from typing import Any, Self
 import pulumi
 
 from accelform.errors import UserError
+from accelform.plans import names, regions, scaling
+
+COUNTS = ("agent_count", "port", "scoring_timeout_ms", "max_request_wait_time_ms")
 
 
-class SettingsInvalid(UserError):
-    """The stack's configuration has values of the wrong type or unknown names."""
+class SettingsInvalid(UserError, pulumi.RunError):
+    """The stack's configuration cannot be deployed; as a RunError it is shown without a traceback."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +72,30 @@ class Settings:
                 values[field.name] = _parse(str(field.type), text)
             except ValueError as error:
                 problems.append(f"{field.name} must be {error}, not {text!r}")
-        if problems:
+        settings = cls(**values) if not problems else None
+        problems += settings.problems() if settings else []
+        if settings is None or problems:
             listed = "".join(f"\n  - {problem}" for problem in problems)
             raise SettingsInvalid(
-                f"stack {pulumi.get_stack()!r} has {len(problems)} wrong settings:{listed}\n"
+                f"stack {pulumi.get_stack()!r} has {len(problems)} wrong setting{'s' if len(problems) > 1 else ''}:{listed}\n"
                 "Set each with `pulumi config set accelform:<name> <value>`; Pulumi.yaml describes them."
             )
-        return cls(**values)
+        return settings
+
+    def problems(self) -> list[str]:
+        """Everything that the resources would refuse one after the other, told at once."""
+        found = {
+            "workspace_name": names.WORKSPACE.problem(self.workspace_name),
+            "location": regions.region_problem(self.location),
+            "vm_size": regions.vm_size_problem(self.vm_size),
+            "model_name": names.MODEL.problem(self.model_name),
+            "image_name": names.IMAGE.problem(self.image_name),
+            "target_name": names.COMPUTE.problem(self.target_name),
+            "service_name": names.SERVICE.problem(self.service_name),
+        }
+        counts = {**dataclasses.asdict(self), "target_kind": self.target}
+        rows = [*scaling.positive(counts, COUNTS), *scaling.problems(counts)]
+        return [f"{name}: {problem}" for name, problem in found.items() if problem] + [row.reason for row in rows]
 
 
 def _parse(type_name: str, text: str) -> Any:

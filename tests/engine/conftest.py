@@ -85,18 +85,19 @@ class Project:
         return self.pulumi("destroy", "--yes", "--skip-preview", **options)
 
     def configure(self, **values: Any) -> None:
+        """Sets values as `pulumi config set` takes them: maps and lists entry by entry."""
         for name, value in values.items():
-            path = ["--path"] if isinstance(value, dict) else []
             if isinstance(value, dict):
-                for key, item in value.items():
-                    self.pulumi("config", "set", *path, f"accelform:{name}.{key}", str(item))
+                entries = {f"{name}.{key}": item for key, item in value.items()}
+            elif isinstance(value, list):
+                entries = {f"{name}[{index}]": item for index, item in enumerate(value)}
             else:
                 self.pulumi(
-                    "config",
-                    "set",
-                    f"accelform:{name}",
-                    json.dumps(value) if value is not None and not isinstance(value, str) else value,
+                    "config", "set", f"accelform:{name}", value if isinstance(value, str) else json.dumps(value)
                 )
+                continue
+            for path, item in entries.items():
+                self.pulumi("config", "set", "--path", f"accelform:{path}", str(item))
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets in clear."""
@@ -148,6 +149,7 @@ def new_project(tmp_path: Path) -> Iterator[Any]:
             "PULUMI_CONFIG_PASSPHRASE": "engine-tests",
             "PULUMI_HOME": str(tmp_path / "pulumi-home"),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DEBUG_COMMANDS": "true",  # --event-log is hidden without it
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
         for name_ in ("ACCELFORM_FAULT_POINT", "ACCELFORM_FAULT_ACTION", "PULUMI_CONFIG_PASSPHRASE_FILE"):

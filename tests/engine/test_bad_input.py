@@ -5,15 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-import pytest
-
 SPECIFICATION = "examples/digits/model.yaml"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    pytest.importorskip("pulumi")
-    return tmp_path_factory.mktemp("bad-input")
 
 
 def refused(project: Any, *words: str) -> None:
@@ -44,7 +36,9 @@ def test_model_files(project: Any) -> None:
 def test_names_regions_and_counts(project: Any) -> None:
     """An image name in upper case, an unknown region and no machines: three messages in one preview."""
     project.configure(image_name="ResNet50", location="mars", agent_count=0)
-    refused(project, "'ResNet50' is not a valid name", "'resnet50' would do", "region 'mars'", "agent_count must be above 0")
+    refused(
+        project, "'ResNet50' is not a valid name", "'resnet50' would do", "region 'mars'", "agent_count must be above 0"
+    )
 
 
 def test_replicas(project: Any) -> None:
@@ -120,8 +114,10 @@ def test_corrupt_manifest(project: Any) -> None:
 def test_resident_model_is_named(project: Any, new_project: Any) -> None:
     """Another stack's service on the same box is refused at preview, naming the resident one."""
     project.up()
-    second = new_project("second")
-    second.configure(edge_root=str(project.folder / ".accelform" / "edge"), target_name="edge-box", service_name="other")
+    second = new_project("second", stack="edge-2")
+    second.configure(
+        edge_root=str(project.folder / ".accelform" / "edge"), target_name="edge-box", service_name="other"
+    )
 
     outcome = second.pulumi("preview", check=False)
     assert outcome.code != 0

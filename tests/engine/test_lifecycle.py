@@ -90,9 +90,9 @@ def _scored_class(project: Any) -> str:
     scored = project.score("digit-3.png")
     assert scored.returncode == 0, scored.stdout + scored.stderr
     answer = json.loads(scored.stdout)
-    assert answer["fpga_latency_ms"] == pytest.approx(1.78, abs=0.02)
+    assert answer["fpga"]["latency_ms"] == pytest.approx(1.78, abs=0.02)
     assert answer["round_trip_ms"] > 0
-    return str(answer["classes"][0]["label"])
+    return str(answer["predictions"][0]["label"])
 
 
 def _changes(outcome: Any) -> dict[str, int]:

@@ -11,13 +11,10 @@ import pytest
 @pytest.mark.timeout(600)
 def test_two_stacks_at_once(new_project: Any, tmp_path: Any) -> None:
     """Two `pulumi up` at the same time on one store both succeed, with different version numbers."""
-    projects = [new_project(name) for name in ("first", "second")]
+    projects = [new_project(stack, stack=stack) for stack in ("edge-0", "edge-1")]
     store = tmp_path / "shared-store"
-    for number, project in enumerate(projects):
-        # The file backend keeps stacks of one name apart by folder; the owner must differ as two people's would.
-        project.stack = f"edge-{number}"
-        project.pulumi("stack", "init", project.stack)
-        project.configure(storage_url=str(store), port=project.port)
+    for project in projects:
+        project.configure(storage_url=str(store))
     outcomes: dict[str, Any] = {}
 
     def up(project: Any) -> None:
