@@ -92,7 +92,10 @@ def test_unreadable_files_do_not_start(tmp_path, content):
         KeyFile(path)
 
 
-@pytest.mark.parametrize("key", ["", "xyzzy", "with space 123", "umlaut-äöü-123", "line\nbreak-123", "x" * 513], ids=range(6))
+UNFIT = ("", "xyzzy", "with space 123", "umlaut-äöü-123", "line\nbreak-123", "x" * 513)
+
+
+@pytest.mark.parametrize("key", UNFIT, ids=range(6))
 def test_unfit_keys(tmp_path, key):
     """Keys that do not fit into metadata, or are too short, are refused without being repeated."""
     with pytest.raises(KeyFileInvalid) as raised:
