@@ -2,7 +2,8 @@
 
     <root>/box.json                             what the box is (BoxRecord); written first, removed last
     <root>/box.lock                             held by whoever is changing the box
-    <root>/supervisord.{conf,pid,log,sock}      its supervisor
+    <root>/box.sock                             where its supervisor takes orders, unless the path is too long
+    <root>/supervisord.{conf,pid,log}           its supervisor
     <root>/fpga/<i>/resident.json               device lock of FPGA i, held by the running server
     <root>/services/<name>/record.json          what the service is (ServiceRecord)
     <root>/services/<name>/<digest>/rootfs/     the unpacked image
@@ -19,8 +20,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-SOCKET_PATH_BYTES = 90
-"""Longest socket path used: the system takes 104 to 108 bytes, and supervisord binds `<path>.<pid>` first."""
+SOCKET_PATH_BYTES = 95
+"""Longest socket path used: systems take 103 to 107 bytes, and supervisord binds `<path>.<pid>` first."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Layout:
     @property
     def socket(self) -> Path:
         """Inside the root; below /tmp, in a folder of this user, where the root's path is too long for a socket."""
-        inside = self.root / "supervisord.sock"
+        inside = self.root / "box.sock"
         if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
             return inside
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
@@ -95,8 +96,8 @@ class Layout:
 
 
 def _is_ours(name: str) -> bool:
-    beginnings = ("supervisord.", ".box.", ".supervisord.")
-    return name in ("box.json", "box.lock", "fpga", "services") or name.startswith(beginnings)
+    beginnings = ("box.json", "box.lock", "box.sock", "supervisord.", ".box.", ".supervisord.")
+    return name in ("fpga", "services") or name.startswith(beginnings)
 
 
 def root_problem(root: Path) -> str | None:
