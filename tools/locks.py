@@ -54,8 +54,11 @@ def stack_locks(backend: Path, *, stack: str, project: str) -> list[StackLock]:
 
 
 def _is_pulumi(process: int) -> bool:
-    """Tell whether a live process is a Pulumi: its number may have gone to another program since."""
+    """Tell whether a number belongs to a running Pulumi: it may be a dead one nobody reaped, or another program's."""
     try:
-        return "pulumi" in Path(f"/proc/{process}/comm").read_text(encoding="utf-8")
+        # "pid (name) state ...": the name may hold blanks and brackets itself.
+        _, _, rest = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").partition("(")
     except OSError:
-        return True
+        return not Path("/proc/self/stat").exists()
+    name, _, state = rest.rpartition(") ")
+    return "pulumi" in name and state[:1] not in "ZX"

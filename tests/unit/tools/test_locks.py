@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tools.locks import StackLock, stack_locks
 
 
@@ -50,6 +51,22 @@ def test_live_pulumi_holds_its_lock(tmp_path: Path) -> None:
         process.stdout.close()
     if Path("/proc/self/comm").exists():
         assert lock(os.getpid()).holder_is_gone()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc: zombies cannot be told from the living")
+def test_zombie_holds_nothing(tmp_path: Path) -> None:
+    """A killed pulumi that its parent has not reaped yet holds nothing."""
+    executable = tmp_path / "pulumi"
+    executable.symlink_to("/bin/cat")
+    process = subprocess.Popen([executable], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert lock(process.pid).holder_is_gone()
+    finally:
+        process.stdin.close()
+        process.wait()
 
 
 def test_locks_are_read_from_the_backend(tmp_path: Path) -> None:
