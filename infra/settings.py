@@ -93,7 +93,7 @@ class Settings:
             "target_name": names.COMPUTE.problem(self.target_name),
             "service_name": names.SERVICE.problem(self.service_name),
         }
-        counts = {**dataclasses.asdict(self), "target_kind": self.target}
+        counts = {**vars(self), "target_kind": self.target}
         rows = [*scaling.positive(counts, COUNTS), *scaling.problems(counts)]
         return [f"{name}: {problem}" for name, problem in found.items() if problem] + [row.reason for row in rows]
 

@@ -35,7 +35,8 @@ def test_nothing_half_made_is_visible(project: Any, small_disk: Path) -> None:
     outcome = project.up(check=False)
     assert outcome.code != 0
     text = " ".join(outcome.text.split())
-    assert "is full" in text
+    assert "no space left there" in text
+    assert "Free some space" in text
     assert str(small_disk) in text
     assert [path.parent.parent.name for path in (small_disk / "store").rglob("manifest.json")] == ["resnet50-digits"]
 

@@ -179,6 +179,9 @@ class Supervision:
             "",
             "[rpcinterface:supervisor]",
             "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+            "",
+            "[supervisorctl]",
+            f"serverurl = unix://{self.socket}",
         ]
         for program in programs:
             lines += [
