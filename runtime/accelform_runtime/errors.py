@@ -16,7 +16,9 @@
     │   ├── DeadlinePassed        the time a call had is over (DEADLINE_EXCEEDED)
     │   ├── AddressInvalid        a client got an address it cannot use
     │   ├── ServiceUnreachable    nothing answers at the address (UNAVAILABLE)
-    │   └── KeyRefused            the service did not accept the key (UNAUTHENTICATED)
+    │   ├── KeyRefused            the service did not accept the key (UNAUTHENTICATED)
+    │   ├── UnknownProfile        there is no number format of that name
+    │   └── NotFinite             NaN or infinity where the FPGA takes numbers only
     └── InternalError             the runtime or its surroundings failed; a process exits with 1
         └── ServiceFailed         the service answered with a failure of its own (INTERNAL)
 
@@ -117,6 +119,14 @@ class KeyRefused(UserError):
     """The service needs a key and did not get one it knows."""
 
     status = "UNAUTHENTICATED"
+
+
+class UnknownProfile(UserError):
+    """There is no number format profile of that name; the message lists those there are."""
+
+
+class NotFinite(UserError):
+    """NaN or infinity where block floating point holds finite values only."""
 
 
 class ServiceFailed(InternalError):

@@ -57,7 +57,8 @@ def convert(
         UnknownTensor: the source has no such input or output.
         InvalidWeights and the weight sources' other errors: the weights can't be had or don't fit.
     """
-    from accelform_runtime.numerics.format import UnknownProfile, load_profile
+    from accelform_runtime.errors import UnknownProfile
+    from accelform_runtime.numerics.format import load_profile
 
     try:
         fmt = load_profile(number_format)
@@ -115,7 +116,7 @@ def build(
     """
     from accelform.conversion.fold import fold_and_quantise
     from accelform.conversion.model import build_model
-    from accelform_runtime.numerics.quantiser import NotFinite
+    from accelform_runtime.errors import NotFinite
 
     family = FAMILIES[source.family]
     plan = family.plan()
@@ -124,7 +125,7 @@ def build(
         layers = fold_and_quantise(variables, plan, fmt, progress)
     except NotFinite as error:
         raise InvalidWeights(
-            f"{source.files[0].path}: the weights overflow when batch norm is folded in: {error}"
+            f"{source.files[0].path}: the weights can't be used: {error}. Check the batch-norm arrays."
         ) from error
     return build_model(
         name=name,

@@ -12,8 +12,7 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from accelform.conversion.converter import build, load_variables
-from accelform.conversion.fold import fold_and_quantise
+from accelform.conversion.converter import build
 from accelform.conversion.model import BuiltModel
 from accelform.conversion.reference import FEATURES, ReferenceForward
 from accelform.featurizers.families import FAMILIES, IMAGE_TENSOR
@@ -107,10 +106,9 @@ def check_exactness(
     """
     fmt = load_profile(number_format)
     family = FAMILIES[source.family]
-    plan = family.plan()
     built = build(source, name="exactness", fmt=fmt)
     preprocessed, served = layer_outputs(built, image, image_tensor=family.image_tensor, threads=threads)
-    reference = ReferenceForward(plan, fold_and_quantise(load_variables(source, plan), plan, fmt), fmt, certify=certify)
+    reference = ReferenceForward(family.plan(), built.layers, fmt, certify=certify)
     reference.run(preprocessed)
     layers = tuple(compare(layer, served[layer], expected) for layer, expected in reference.outputs.items())
     return Exactness(layers=layers, certificates=reference.certificates)

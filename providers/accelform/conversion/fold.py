@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelform.featurizers.resnet_v1 import BATCH_NORM_EPSILON, Convolution, ResNetPlan
+from accelform_runtime.errors import NotFinite
 from accelform_runtime.numerics.format import NumberFormat
 from accelform_runtime.numerics.quantiser import Floats, quantise
 
@@ -21,14 +22,22 @@ class FoldedConvolution:
 
 
 def fold(variables: Mapping[str, Floats], conv: Convolution) -> FoldedConvolution:
-    """gamma / sqrt(variance + epsilon) goes into the weights, the rest into the bias: in float64, rounded once."""
+    """gamma / sqrt(variance + epsilon) goes into the weights, the rest into the bias: in float64, rounded once.
+
+    Raises:
+        NotFinite: a weight or bias leaves float32's range.
+    """
     gamma, beta, mean, variance = (
         variables[f"{conv.name}/BatchNorm/{part}"].astype(np.float64)
         for part in ("gamma", "beta", "moving_mean", "moving_variance")
     )
     scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
-    weights = (variables[f"{conv.name}/weights"] * scale).astype(np.float32)
-    return FoldedConvolution(weights=weights, bias=(beta - mean * scale).astype(np.float32))
+    with np.errstate(over="ignore"):
+        weights = (variables[f"{conv.name}/weights"] * scale).astype(np.float32)
+        bias = (beta - mean * scale).astype(np.float32)
+    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+        raise NotFinite(f"{conv.name}: weights or bias leave float32's range when batch norm is folded in")
+    return FoldedConvolution(weights=weights, bias=bias)
 
 
 def fold_and_quantise(
@@ -40,7 +49,7 @@ def fold_and_quantise(
     """Convolution name -> what it computes with; weights in blocks along the input channels of one tap and output.
 
     Raises:
-        NotFinite: folding gave NaN or infinity.
+        NotFinite: a weight or bias leaves float32's range.
     """
     layers: dict[str, FoldedConvolution] = {}
     weights = 0

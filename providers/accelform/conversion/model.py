@@ -34,9 +34,10 @@ class Classifier:
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltModel:
-    """The model and where to look inside it: layer name -> value name."""
+    """The model, what its convolutions compute with, and where to look inside it (layer name -> value name)."""
 
     proto: onnx.ModelProto
+    layers: Mapping[str, FoldedConvolution]
     layer_values: Mapping[str, str]
 
 
@@ -67,7 +68,7 @@ def build_model(
         functions=functions(fmt),
         documentation=f"{family.title}, {fmt.name}: {fmt.title}",
     )
-    return BuiltModel(proto=proto, layer_values=featurizer.layer_values)
+    return BuiltModel(proto=proto, layers=layers, layer_values=featurizer.layer_values)
 
 
 def _classify(writer: GraphWriter, features: str, classifier: Classifier, family: Family, plan: ResNetPlan) -> str:

@@ -117,7 +117,8 @@ def forecast(source: ModelSource | str, *, number_format: str) -> Estimate:
     Raises:
         UnknownNumberFormat: there is no such profile.
     """
-    from accelform_runtime.numerics.format import UnknownProfile, load_profile
+    from accelform_runtime.errors import UnknownProfile
+    from accelform_runtime.numerics.format import load_profile
     from accelform_runtime.timing.estimate import ConvLayer, estimate
     from accelform_runtime.timing.spec import load_spec
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from accelform_runtime.numerics.format import NumberFormat, UnknownProfile, load_profile, profile_names
+from accelform_runtime.numerics.format import NumberFormat, load_profile, profile_names
 
-__all__ = ["NumberFormat", "UnknownProfile", "load_profile", "profile_names"]
+__all__ = ["NumberFormat", "load_profile", "profile_names"]

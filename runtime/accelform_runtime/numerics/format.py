@@ -10,15 +10,13 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
+from accelform_runtime.errors import UnknownProfile
+
 EXACT_INTEGERS_BITS = 24
 """float32 holds every integer up to 2^24, so a sum of integers below that is exact in any order."""
 
 MAX_MANTISSA_BITS = 8
 PROFILES = "profiles"
-
-
-class UnknownProfile(ValueError):
-    """There is no number format profile of that name; the message lists those there are."""
 
 
 @dataclass(frozen=True, kw_only=True)

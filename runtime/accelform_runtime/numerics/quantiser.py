@@ -11,14 +11,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from accelform_runtime.errors import NotFinite
 from accelform_runtime.numerics.format import NumberFormat
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
-
-
-class NotFinite(ValueError):
-    """NaN or infinity where the FPGA takes numbers only."""
 
 
 def quantise(values: npt.ArrayLike, *, fmt: NumberFormat, axis: int) -> Floats:

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from accelform_runtime.numerics import NumberFormat, UnknownProfile, load_profile, profile_names
+from accelform_runtime.errors import UnknownProfile
+from accelform_runtime.numerics import NumberFormat, load_profile, profile_names
 from accelform_runtime.numerics.format import KNOBS
 
 

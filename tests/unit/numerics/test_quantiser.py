@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from accelform_runtime.errors import NotFinite
 from accelform_runtime.numerics import NumberFormat, load_profile
-from accelform_runtime.numerics.quantiser import NotFinite, block_exponents, quantise
+from accelform_runtime.numerics.quantiser import block_exponents, quantise
 
 BRAINWAVE = load_profile("bw-a10-cnn")
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
