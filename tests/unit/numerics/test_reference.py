@@ -44,12 +44,18 @@ def test_convolution_of_equal_exponents_is_exact(kernel: int, stride: int, paddi
 def test_vectors_are_added_in_increasing_order(variant: Callable[..., NumberFormat]) -> None:
     """Across vectors float32 rounds after each addition: taps outside, channel blocks inside."""
     fmt = variant(block_size=1, exponent_bits=8)
-    # 2^24 + 1 - 2^24 is 0 in this order, since 2^24 + 1 rounds to even; any other order gives 1.
-    maps = np.array([[[2.0**24, 1.0], [-(2.0**24), 0.0]]], np.float32)
+    big = 2.0**24
     ones = np.ones((1, 2, 2, 1), np.float32)
 
-    assert ops.convolve(maps, ones, stride=1, padding=0, fmt=fmt).item() == 0.0
-    assert ops.convolve(maps[:, ::-1], ones, stride=1, padding=0, fmt=fmt)[0, 0, 0] + 0.0 == 1.0
+    def total(*taps: list[float]) -> float:
+        maps = np.array([taps], np.float32)
+        return ops.convolve(maps, ones[:, : len(taps), : len(taps[0])], stride=1, padding=0, fmt=fmt).item()
+
+    # 1 + 2^24 rounds to 2^24, so what is lost tells the order.
+    assert total([1.0, big], [-big, 0.0]) == 0.0
+    assert total([-big, 0.0], [1.0, big]) == 1.0
+    assert total([big, -big], [0.0, 1.0]) == 1.0
+    assert total([0.0, 1.0], [big, -big]) == 0.0
 
 
 def test_a_vector_is_one_exact_sum(variant: Callable[..., NumberFormat]) -> None:
