@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,13 @@ WORKSPACE_ID = Property(
     name="workspace_id", kind="string", role="replace", required=True, description="id of the workspace it belongs to"
 )
 CREATED_TIME = Property(name="created_time", kind="string", role="output", description="RFC 3339 time of creation")
+
+CLAIM = Property(
+    name="claim",
+    kind="string",
+    role="output",
+    description="which create made or adopted it; a forced replacement adopts it and its old self leaves it alone",
+)
 
 _ANNOTATIONS = (TAGS.name, PROPERTIES.name, DESCRIPTION.name)
 
@@ -108,7 +117,7 @@ def publish_or_adopt(
     from accelform.store import catalog, versions
 
     store, owner = open_store(inputs), inputs["owner"]
-    annotations = _annotations(inputs)
+    annotations = {**_annotations(inputs), CLAIM.name: secrets.token_hex(8)}
     there = versions.adopt(store, kind, name, owner=owner, digest=digest)
     if there and not versions.verify(store, there):
         return catalog.annotate(store, there, owner=owner, properties=annotations)
@@ -175,10 +184,15 @@ def annotations_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def withdraw(stored: Mapping[str, Any], *, kind: str, name: str, version: int) -> None:
-    """Removes a version's content; its number stays taken."""
+    """Removes a version's content, unless a later create has claimed it; its number stays taken."""
     from accelform.store import versions
 
-    versions.withdraw(open_store(stored), kind, name, version, owner=stored["owner"])
+    store = open_store(stored)
+    with contextlib.suppress(ObjectMissing, StoreCorrupt):
+        manifest = versions.read_manifest(store, kind, name, version)
+        if manifest.properties.get(CLAIM.name) != stored.get(CLAIM.name):
+            return
+    versions.withdraw(store, kind, name, version, owner=stored["owner"])
 
 
 def note(text: str) -> None:

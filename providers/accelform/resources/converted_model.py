@@ -111,6 +111,7 @@ CONTRACT = ResourceContract(
         Property(name="url", kind="string", role="output", description="where the converted files are"),
         Property(name="report_url", kind="string", role="output", description="the report, layer by layer"),
         common.CREATED_TIME,
+        common.CLAIM,
     ),
 )
 
@@ -214,6 +215,7 @@ def _outputs(inputs: Values, manifest: Manifest) -> Values:
         "url": url,
         "report_url": f"{url}/report.json",
         "created_time": manifest.created_time,
+        "claim": manifest.properties["claim"],
     }
 
 

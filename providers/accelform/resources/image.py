@@ -56,6 +56,7 @@ CONTRACT = ResourceContract(
         Property(name="image_digest", kind="string", role="output", description="digest of the OCI manifest"),
         Property(name="image_build_log_uri", kind="string", role="output", description="the build's log"),
         common.CREATED_TIME,
+        common.CLAIM,
     ),
 )
 
@@ -130,6 +131,7 @@ def _outputs(inputs: Values, manifest: Manifest) -> Values:
         "image_digest": manifest.properties["image_digest"],
         "image_build_log_uri": f"{url}/build.log",
         "created_time": manifest.created_time,
+        "claim": manifest.properties["claim"],
     }
 
 

@@ -56,6 +56,7 @@ CONTRACT = ResourceContract(
         Property(name="version", kind="integer", role="output", description="counts up per name, never reused"),
         Property(name="url", kind="string", role="output", description="where the version's files are"),
         common.CREATED_TIME,
+        common.CLAIM,
     ),
 )
 
@@ -118,7 +119,12 @@ class ModelProvider(AccelProvider):
 
 def _outputs(inputs: Values, manifest: Manifest) -> Values:
     url = common.open_store(inputs).url_of(f"models/{manifest.name}/{manifest.version}")
-    return {"version": manifest.version, "url": url, "created_time": manifest.created_time}
+    return {
+        "version": manifest.version,
+        "url": url,
+        "created_time": manifest.created_time,
+        "claim": manifest.properties["claim"],
+    }
 
 
 class Model(AccelResource, module="accel", name="Model"):

@@ -183,6 +183,22 @@ def test_identity_is_content_not_place(plugin: Any, digits: Path) -> None:
     assert "digest" in plugin.diff(provider, here, other).replaces
 
 
+def test_forced_replacement_keeps_what_it_adopts(plugin: Any, digits: Path) -> None:
+    """`pulumi up --replace` makes the same content again and then deletes the old one: the version must survive."""
+    provider = ModelProvider()
+    workspace, _ = plugin.check(WorkspaceProvider(), workspace_inputs())
+    checked, _ = plugin.check(provider, model_inputs(workspace))
+    id_, before = plugin.create(provider, checked)
+    _, after = plugin.create(provider, checked)
+
+    plugin.delete(provider, id_, before)
+    assert after["version"] == before["version"]
+    assert plugin.read(provider, id_, after)[0] == id_
+
+    plugin.delete(provider, id_, after)
+    assert plugin.read(provider, id_, after)[0] == ""
+
+
 def test_unknown_inputs_give_unknown_identity(plugin: Any) -> None:
     """What depends on something that is not known yet is unknown, never guessed and never an error."""
     model = {"storage_url": UNKNOWN, "model_name": UNKNOWN, "digest": UNKNOWN, "owner": "a/b/model"}
