@@ -77,7 +77,7 @@ class Settings:
         if settings is None or problems:
             listed = "".join(f"\n  - {problem}" for problem in problems)
             raise SettingsInvalid(
-                f"stack {pulumi.get_stack()!r} has {len(problems)} wrong setting{'s' if len(problems) > 1 else ''}:{listed}\n"
+                f"stack {pulumi.get_stack()!r} has {len(problems)} problem(s) in its settings:{listed}\n"
                 "Set each with `pulumi config set accelform:<name> <value>`; Pulumi.yaml describes them."
             )
         return settings

@@ -39,7 +39,6 @@
 
 Every message says what failed, on which object, why, and what to do next.
 """
-# ruff: noqa: N818 - a name such as ObjectExists says what happened; the base class says that it is an error
 
 from __future__ import annotations
 

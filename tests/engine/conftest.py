@@ -155,14 +155,7 @@ def new_project(tmp_path: Path) -> Iterator[Any]:
         for name_ in ("ACCELFORM_FAULT_POINT", "ACCELFORM_FAULT_ACTION", "PULUMI_CONFIG_PASSPHRASE_FILE"):
             environment.pop(name_, None)
         project = Project(folder, environment, free_port(), stack)
-        subprocess.run(
-            ["pulumi", "stack", "init", stack, "--non-interactive"],
-            cwd=folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+        project.pulumi("stack", "init")
         project.configure(port=project.port)
         made.append(project)
         return project

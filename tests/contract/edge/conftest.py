@@ -85,9 +85,7 @@ class Bench:
 
     def deploy(self, image: Image, *, port: int, timeout_seconds: float = 30, **settings):
         spec = self.spec(image, port=port, **settings)
-        return self.box.deploy(
-            spec, unpack=image.unpack, timeout_seconds=timeout_seconds, progress=self.said.append
-        )
+        return self.box.deploy(spec, unpack=image.unpack, timeout_seconds=timeout_seconds, progress=self.said.append)
 
     def processes(self) -> list[int]:
         """Every process of the box that is alive."""

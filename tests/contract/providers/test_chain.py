@@ -202,9 +202,7 @@ def test_forced_replacement_keeps_what_it_adopts(plugin: Any, digits: Path) -> N
 def test_unknown_inputs_give_unknown_identity(plugin: Any) -> None:
     """What depends on something that is not known yet is unknown, never guessed and never an error."""
     model = {"storage_url": UNKNOWN, "model_name": UNKNOWN, "digest": UNKNOWN, "owner": "a/b/model"}
-    inputs = converted_inputs(
-        {**model, "model_path": UNKNOWN, "input_tensors": UNKNOWN, "output_tensors": UNKNOWN}
-    )
+    inputs = converted_inputs({**model, "model_path": UNKNOWN, "input_tensors": UNKNOWN, "output_tensors": UNKNOWN})
 
     checked, failures = plugin.check(ConvertedModelProvider(), inputs)
 

@@ -99,7 +99,7 @@ def test_a_false_member_size_does_not_help(tmp_path: Path) -> None:
     true_size = ((1 << 22) + 128).to_bytes(4, "little")
     assert content.count(true_size) >= 1
     path.write_bytes(content.replace(true_size, (4096).to_bytes(4, "little")))
-    with pytest.raises(WeightsUnreadable, match="can.t be read as a NumPy archive"):
+    with pytest.raises(WeightsUnreadable, match=r"can.t be read as a NumPy archive"):
         read_npz(path)
 
 

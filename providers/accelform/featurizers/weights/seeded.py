@@ -1,7 +1,7 @@
 """Random weights that behave: a seeded He initialisation whose batch-norm statistics fit the network's own activations.
 
 Weights are He et al. 2015's uniform variant, limit sqrt(6 / fan-in), made from random integers alone. The statistics
-are measured layer by layer on a few seeded, smooth, small images in float64 and kept to 12 significant bits, so that
+are measured layer by layer on a few seeded, small images in float64 and kept to 12 significant bits, so that
 the last bits of a machine's matrix product don't show. Features are meaningless; sizes and timing are the real ones.
 """
 
@@ -13,7 +13,9 @@ import numpy as np
 
 from accelform.featurizers.resnet_v1 import BATCH_NORM_EPSILON, Convolution, ResNetPlan
 
-CALIBRATION_IMAGES = 8
+SQUARE_SIDES = (1, 2, 4, 8, 12, 16, 24, 48)
+"""In pixels; one calibration image each."""
+
 CALIBRATION_SIZE = 96
 SIGNIFICANT_BITS = 12
 RESIDUAL_GAMMA = 0.5
@@ -58,16 +60,18 @@ def _uniform(random: np.random.Generator, shape: tuple[int, ...], limit: float) 
 
 
 def _images(random: np.random.Generator, channels: int) -> np.ndarray:
-    """Smooth random images with the spread of mean-subtracted photographs, float64 [n, size, size, channels]."""
-    size = CALIBRATION_SIZE
-    coarse = random.random((CALIBRATION_IMAGES, size // 8 + 1, size // 8 + 1, channels), dtype=np.float32) * 255.0
-    fine = random.random((CALIBRATION_IMAGES, size, size, channels), dtype=np.float32) * 32.0
-    position = np.arange(size) / 8
-    low, part = position.astype(int), position - position.astype(int)
-    rows = coarse[:, low] * (1 - part)[:, None, None] + coarse[:, low + 1] * part[:, None, None]
-    smooth = rows[:, :, low] * (1 - part)[:, None] + rows[:, :, low + 1] * part[:, None]
-    images: np.ndarray = smooth + fine - (255.0 + 32.0) / 2
-    return images
+    """Coloured squares from single pixels to half an image, in contrasts from flat to full.
+
+    Returns float64 [n, size, size, channels] in the range of mean-subtracted photographs. The variety matters: the
+    statistics of one kind of texture let another kind's activations grow with every layer.
+    """
+    images = np.empty((len(SQUARE_SIDES), CALIBRATION_SIZE, CALIBRATION_SIZE, channels))
+    for image, side in zip(images, SQUARE_SIDES, strict=True):
+        grid = CALIBRATION_SIZE // side
+        squares = random.random((grid, grid, channels), dtype=np.float32).astype(np.float64)
+        contrast, level = random.random(2, dtype=np.float32).astype(np.float64)
+        image[:] = ((squares - 0.5) * contrast).repeat(side, axis=0).repeat(side, axis=1) + (level - 0.5)
+    return images * 255.0
 
 
 def _convolved(

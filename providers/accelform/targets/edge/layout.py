@@ -1,15 +1,15 @@
 """Where a box keeps what: every path below its root is named here.
 
-    <root>/box.json                             what the box is (BoxRecord); written first, removed last
-    <root>/box.lock                             held by whoever is changing the box
-    <root>/box.sock                             where its supervisor takes orders, unless the path is too long
-    <root>/supervisord.{conf,pid,log}           its supervisor
-    <root>/fpga/<i>/resident.json               device lock of FPGA i, held by the running server
-    <root>/services/<name>/record.json          what the service is (ServiceRecord)
-    <root>/services/<name>/<digest>/rootfs/     the unpacked image
-    <root>/services/<name>/config-<hash>.json   the server's settings
-    <root>/services/<name>/keys-<slot>.json     salted hashes of its keys
-    <root>/services/<name>/service.log          the server's log
+<root>/box.json                             what the box is (BoxRecord); written first, removed last
+<root>/box.lock                             held by whoever is changing the box
+<root>/box.sock                             where its supervisor takes orders, unless the path is too long
+<root>/supervisord.{conf,pid,log}           its supervisor
+<root>/fpga/<i>/resident.json               device lock of FPGA i, held by the running server
+<root>/services/<name>/record.json          what the service is (ServiceRecord)
+<root>/services/<name>/<digest>/rootfs/     the unpacked image
+<root>/services/<name>/config-<hash>.json   the server's settings
+<root>/services/<name>/keys-<slot>.json     salted hashes of its keys
+<root>/services/<name>/service.log          the server's log
 """
 
 from __future__ import annotations

@@ -134,6 +134,5 @@ def _parse(path: Path, parse: Callable[[], Parsed]) -> Parsed:
         return parse()
     except (ValueError, TypeError, KeyError) as error:
         raise BoxDamaged(
-            f"{path} was changed or damaged from outside ({error}); "
-            "stop the box's processes and remove its folder"
+            f"{path} was changed or damaged from outside ({error}); stop the box's processes and remove its folder"
         ) from error
