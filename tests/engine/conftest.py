@@ -166,6 +166,7 @@ def new_project(tmp_path: Path) -> Iterator[Any]:
         _kill_everything_below(project.folder)
         for socket_path in filter(None, sockets):  # a long folder name puts it below /tmp
             Path(socket_path).unlink(missing_ok=True)
+        shutil.rmtree(project.folder, ignore_errors=True)  # a deployed stack is over half a gigabyte
 
 
 @pytest.fixture
