@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -148,6 +149,39 @@ def request_bytes(*images: bytes, input_name: str = "images", rank: int = 1, **f
     return request.SerializeToString()
 
 
+class Begun:
+    """A call under way. On the wire it is a plain unary call; only this side reads it in steps."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        assert dict(call.initial_metadata())["request_id"]
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(grpc.RpcError):
+            for _ in self._call:
+                pass
+
+    def done(self) -> bool:
+        return not self._reader.is_alive()
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+    def code(self) -> grpc.StatusCode:
+        self._reader.join(60)
+        return self._call.code()
+
+    def details(self) -> str:
+        self._reader.join(60)
+        return str(self._call.details())
+
+    def trailing_metadata(self) -> Any:
+        self._reader.join(60)
+        return self._call.trailing_metadata()
+
+
 @dataclass
 class Service:
     """A running server process."""
@@ -182,10 +216,9 @@ class Service:
             self.predict(message, **options)
         return raised.value
 
-    def begin(self, message: bytes, timeout: float = 60.0) -> Any:
-        """The future of a call that has been sent."""
-        stub = self.channel().unary_unary(PREDICT, response_deserializer=predict_pb2.PredictResponse.FromString)
-        return stub.future(message, timeout=timeout, metadata=azureml_metadata())
+    def begin(self, message: bytes, timeout: float = 60.0) -> Begun:
+        """A call that the server has taken in: its request_id is here, its answer need not be."""
+        return Begun(self.channel().unary_stream(PREDICT)(message, timeout=timeout, metadata=azureml_metadata()))
 
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log_path.read_text(encoding="utf-8").splitlines()]

@@ -25,7 +25,6 @@ def test_drain_finishes_accepted_calls(start, image, request_of, eventually):
     """After SIGTERM running and waiting calls finish, new ones are turned away, and the server exits with 0."""
     own = start(max_queue=2)
     calls = [own.begin(request_of(*[image(SLOW)] * 2)) for _ in range(3)]
-    eventually(lambda: own.refusal(request_of(image())).code() is StatusCode.RESOURCE_EXHAUSTED, "three accepted calls")
     own.process.send_signal(signal.SIGTERM)
     eventually(lambda: own.events("draining"), "the drain")
 
@@ -37,12 +36,11 @@ def test_drain_finishes_accepted_calls(start, image, request_of, eventually):
     assert own.events("stopped")
 
 
-def test_drain_ends_in_time(start, image, request_of, eventually):
+def test_drain_ends_in_time(start, image, request_of):
     """Calls that take longer than drain_seconds are given up, and the exit code is still 0."""
     own = start(drain_seconds=0.5, max_queue=1)
     call = own.begin(request_of(*[image(SLOW)] * 30))
     waiting = own.begin(request_of(image()))
-    eventually(lambda: own.refusal(request_of(image())).code() is StatusCode.RESOURCE_EXHAUSTED, "two accepted calls")
 
     started = time.monotonic()
     own.process.send_signal(signal.SIGTERM)
