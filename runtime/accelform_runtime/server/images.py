@@ -75,8 +75,4 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):
         high = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
         return np.repeat(high[..., np.newaxis], 3, axis=-1)
-    if image.mode == "RGBA":
-        return np.ascontiguousarray(np.asarray(image)[..., :3])
-    if image.mode == "LA":
-        return np.repeat(np.asarray(image)[..., :1], 3, axis=-1)
     return np.array(image.convert("RGB"), dtype=np.uint8)
