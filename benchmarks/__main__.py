@@ -9,15 +9,17 @@ from pathlib import Path
 
 from benchmarks import machine
 
-NAMES = ("numerics", "serving", "lifecycle", "accuracy")
+NAMES = ("numerics", "serving", "small_model", "lifecycle", "accuracy")
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     """Runs the named benchmarks, all of them without names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], help=f"any of {', '.join(NAMES)}; default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}; default: all")
     names = parser.parse_args().names or NAMES
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     RESULTS.mkdir(exist_ok=True)
     for name in names:
         print(f"{name}: measuring", flush=True)

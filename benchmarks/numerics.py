@@ -6,10 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
-from PIL import Image
-
+from accelform_runtime.device import Fpga
+from accelform_runtime.server import images
 from benchmarks.bundles import IMAGE, converted
 from benchmarks.measure import interleaved, ratio, summarise, timed
 
@@ -26,12 +24,9 @@ def run() -> dict[str, Any]:
             paths[number_format] = converted(Path(folder), number_format)
 
         conversion = {name: round(timed(lambda name=name: convert(name)), 2) for name in ("bw-a10-cnn", "float32")}
-        sessions = {name: _session(path / "model.onnx") for name, path in paths.items()}
-        pixels = np.asarray(Image.open(IMAGE).convert("RGB"), dtype=np.uint8)[None]
-        calls = {
-            name: lambda session=session: session.run(None, {session.get_inputs()[0].name: pixels})
-            for name, session in sessions.items()
-        }
+        devices = {name: Fpga(path, threads=THREADS) for name, path in paths.items()}
+        pixels = images.decode(IMAGE.read_bytes())[None]
+        calls = {name: lambda device=device: device.run(pixels) for name, device in devices.items()}
         seconds = interleaved(calls, rounds=ROUNDS, warm_up=5)
     return {
         "threads": THREADS,
@@ -39,10 +34,3 @@ def run() -> dict[str, Any]:
         "bw-a10-cnn_over_float32": ratio(seconds["bw-a10-cnn"], seconds["float32"]),
         "conversion_seconds": conversion,
     }
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
