@@ -39,7 +39,7 @@ env: ## Print shell exports for plain pulumi: eval "$(make -s env)"
 
 .PHONY: test
 test: environment ## Run the tests: rings unit, contract, engine (ARGS="-k name")
-	@$(ON_PATH) env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest $(addprefix tests/,$(RINGS)) $(ARGS)
+	@$(ON_PATH) env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest -n 2 --dist worksteal $(addprefix tests/,$(RINGS)) $(ARGS)
 
 .PHONY: check
 check: environment ## Lint, formatting and types

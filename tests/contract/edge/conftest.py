@@ -9,13 +9,13 @@ import os
 import shutil
 import signal
 import site
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.support.ports import free_port
 
 from accelform.targets.edge import EdgeBox, ServiceSpec
 from accelform.targets.edge import processes as box_processes
@@ -129,17 +129,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.layout.socket.unlink(missing_ok=True)
 
 
-def take_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def port() -> int:
-    return take_free_port()
+    return free_port()
 
 
 @pytest.fixture
 def other_port() -> int:
-    return take_free_port()
+    return free_port()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pulumi.output import UNKNOWN
 from pulumi.runtime.rpc import contains_unknowns
+from tests.support.ports import free_port
 
 from accelform.resources.compute_target import ComputeTargetProvider
 from accelform.resources.converted_model import ConvertedModelProvider
@@ -121,9 +121,7 @@ def test_the_whole_chain(plugin: Any, digits: Path) -> None:
         made.append((provider, id_, outputs))
         return outputs
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     workspace = deploy(WorkspaceProvider(), workspace_inputs())
     model = deploy(ModelProvider(), model_inputs(workspace))
     converted = deploy(ConvertedModelProvider(), converted_inputs(model))

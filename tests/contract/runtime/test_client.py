@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from tests.support.ports import free_port
 
 from accelform_runtime.client import PredictionClient
 from accelform_runtime.errors import (
@@ -28,11 +29,9 @@ def client(service):
         yield client
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture(name="free_port")
+def free_port_fixture() -> int:
+    return free_port()
 
 
 def test_score_file(client, image, tmp_path):

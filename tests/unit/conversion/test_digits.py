@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from accelform.conversion.fidelity import check_exactness, measure_accuracy
+from accelform.conversion.fidelity import build, check_exactness, layer_outputs, measure_accuracy
 from accelform.featurizers.source import ModelSource
+from accelform_runtime.numerics import load_profile
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -26,6 +27,18 @@ def test_every_layer_is_bit_exact_on_real_images(digits: ModelSource, digit_imag
     assert len(exactness.layers) == 71
     assert exactness.different == ()
     assert exactness.proven
+
+
+def test_quantising_keeps_the_features(digits: ModelSource, digit_images: list[Path]) -> None:
+    """On a trained network the FPGA's features follow the float32 ones (a random network's would not have to)."""
+    features = []
+    for number_format in ("float32", "bw-a10-cnn"):
+        built = build(digits, name="features", fmt=load_profile(number_format))
+        _, layers = layer_outputs(built, pixels(digit_images[3]), image_tensor="InputImage:0", threads=2)
+        features.append(layers["features"])
+
+    assert not np.array_equal(*features)
+    assert np.corrcoef(*features)[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("number_format", ["float32", "bw-a10-cnn"])
