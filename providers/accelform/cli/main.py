@@ -15,6 +15,7 @@ from typing import Final
 from accelform.errors import InternalError, UserError
 
 COMMANDS: Final = {
+    "edge": "start an edge box again, or show what runs on it",
     "score": "send one image to a web service and print the most likely classes",
 }
 

@@ -1,0 +1,52 @@
+"""accelform edge start|status BOX: look after an edge box where no Pulumi is at hand, such as after a reboot."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelform.errors import BoxMissing
+
+if TYPE_CHECKING:
+    from accelform.targets.edge import EdgeBox
+    from accelform.targets.edge.state import FpgaState
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("action", choices=("start", "status"), help="start what should run, or only say what runs")
+    parser.add_argument("box", type=Path, help="the box's folder, such as .accelform/edge/edge-box")
+    parser.add_argument(
+        "--timeout", type=float, default=120.0, metavar="SECONDS", help="longest wait for each service (default: 120)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Starts or shows the box. Returns 0 where every service is healthy, else 1."""
+    from accelform.targets.edge import EdgeBox
+
+    box = EdgeBox(args.box.resolve())
+    if args.action == "start":
+        box.ensure_running(progress=lambda text: print(text, file=sys.stderr))
+        for resident in box.resident():
+            box.wait_until_serving(resident.service, timeout_seconds=args.timeout)
+    state = box.describe()
+    if state is None:
+        raise BoxMissing(f"there is no edge box in {args.box}; name the folder that holds box.json")
+    print(f"edge box {state.name}: {state.provisioning_state}")
+    for problem in state.provisioning_errors:
+        print(f"  {problem}")
+    healthy = [_show(box, fpga) for fpga in state.fpgas]
+    return 0 if all(healthy) else 1
+
+
+def _show(box: EdgeBox, fpga: FpgaState) -> bool:
+    """Prints one FPGA's line; whether it is free or its service healthy."""
+    service = box.service(fpga.resident.service) if fpga.resident else None
+    if service is None:
+        print(f"  FPGA {fpga.index}: free")
+        return True
+    print(f"  FPGA {fpga.index}: {service.name} {service.state}, {service.scoring_uri} {service.reason}".rstrip())
+    return service.state == "Healthy"
