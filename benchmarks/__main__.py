@@ -1,4 +1,4 @@
-"""Runs the benchmarks and writes benchmarks/results/<name>.json, with the machine's description in each file."""
+"""Runs the benchmarks, writes benchmarks/results/<name>.json with the machine's description, and README's numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib
 import json
 from pathlib import Path
 
-from benchmarks import machine
+from benchmarks import machine, readme
 
 NAMES = ("numerics", "serving", "small_model", "lifecycle", "accuracy")
 RESULTS = Path(__file__).parent / "results"
@@ -27,6 +27,7 @@ def main() -> None:
         text = json.dumps(result, indent=2) + "\n"
         (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
         print(text, flush=True)
+    readme.update()
 
 
 if __name__ == "__main__":

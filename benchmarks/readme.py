@@ -1,0 +1,76 @@
+"""README.md's table of numbers, written from benchmarks/results/ so that none is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- numbers: written by make bench -->\n", "<!-- end of numbers -->\n"
+
+
+def update() -> None:
+    """Writes the table into README.md, between its two marks."""
+    path = ROOT / "README.md"
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    path.write_text(before + BEGIN + render() + END + after, encoding="utf-8")
+
+
+def render() -> str:
+    """The table and the machine it was measured on, as Markdown."""
+    lifecycle, serving, small = _result("lifecycle"), _result("serving"), _result("small_model")
+    numerics, accuracy = _result("numerics"), _result("accuracy")
+    machine = json.loads((RESULTS / "serving.json").read_text(encoding="utf-8"))["machine"]
+    bfp, pipeline = numerics["bw-a10-cnn_over_float32"], serving["service_over_bare_pipeline"]
+    rows = [
+        ("`pulumi preview` of a new stack", _seconds(lifecycle["preview_of_a_new_stack"])),
+        ("`pulumi up` of a new stack, until it serves", _seconds(lifecycle["up_of_a_new_stack"])),
+        ("`pulumi up` with nothing to do", _seconds(lifecycle["up_with_nothing_to_do"])),
+        ("`pulumi up` with another classifier", _seconds(lifecycle["up_with_another_classifier"])),
+        ("`pulumi destroy`", _seconds(lifecycle["destroy"])),
+        ("building the image, runtime layer at hand", _milliseconds(lifecycle["image_build"])),
+        ("ResNet-50 call over gRPC: p50, p99", f"{_milliseconds(serving['service'])}, {_p99(serving['service'])}"),
+        (
+            "… over decode and bare session: p50, p99",
+            f"{pipeline['p50']['of_medians']:.2f} ×, {pipeline['p99']:.2f} ×",
+        ),
+        ("… over the bare session: p50", f"{serving['service_over_bare_session']['p50']['of_medians']:.2f} ×"),
+        (
+            "what a call adds to a model of half a millisecond",
+            f"{small['service_over_bare_pipeline']['p50_added_ms']:.1f} ms",
+        ),
+        (
+            "block floating point over float32, same session options",
+            f"{bfp['of_medians']:.2f} × ({bfp['lower_quartile']:.2f} to {bfp['upper_quartile']:.2f})",
+        ),
+        (
+            f"right on {accuracy['images']} held-out digits: float32, FPGA format",
+            f"{accuracy['float32_percent']} %, {accuracy['bw-a10-cnn_percent']} %",
+        ),
+    ]
+    body = "".join(f"| {label} | {value} |\n" for label, value in rows)
+    return (
+        f"Medians on {machine['cores']} cores ({machine['processor']}), {machine['memory_gib']:.0f} GiB, "
+        f"onnxruntime {machine['packages']['onnxruntime']}; `make bench` measures them on yours.\n\n"
+        f"| What | Measured |\n| --- | --- |\n{body}"
+    )
+
+
+def _result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))[name]
+    return found
+
+
+def _seconds(summary: dict[str, float]) -> str:
+    return f"{summary['median_ms'] / 1000:.1f} s"
+
+
+def _milliseconds(summary: dict[str, float]) -> str:
+    return f"{summary['median_ms']:.0f} ms"
+
+
+def _p99(summary: dict[str, float]) -> str:
+    return f"{summary['p99_ms']:.0f} ms"
