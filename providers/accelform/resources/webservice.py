@@ -257,9 +257,8 @@ def _target_problems(inputs: Values) -> list[Problem]:
         or capacity_problem(replicas, service=name, box=box, fpgas=fpgas, owner=owner)
     )
     port = port_problem(inputs["port"], service=name, box=box, owner=owner)
-    return [
-        Problem(property=key, reason=reason) for key, reason in (("num_replicas", capacity), ("port", port)) if reason
-    ]
+    asked = "num_replicas" if "num_replicas" in inputs else "target_name"
+    return [Problem(property=key, reason=reason) for key, reason in ((asked, capacity), ("port", port)) if reason]
 
 
 class Webservice(AccelResource, module="accel", name="Webservice"):

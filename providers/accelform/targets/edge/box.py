@@ -223,5 +223,5 @@ class EdgeBox:
         if cut:
             raise BoxInUse(
                 f"edge box {wanted.name!r} cannot shrink to {wanted.agent_count} FPGAs: {', '.join(cut)} would lose "
-                "its place; remove that service first"
+                "its place; remove that service first, in an update of its own"
             )

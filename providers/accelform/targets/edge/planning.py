@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from accelform.targets.edge import health
+from accelform.errors import BoxDamaged
+from accelform.targets.edge import health, processes, records
+from accelform.targets.edge.layout import Layout
 from accelform.targets.edge.state import BoxState
 
 
@@ -23,7 +25,9 @@ def port_problem(
                 f"{box.name if box else ''!r}; choose another port for {service!r}"
             )
     problem = health.bind_problem(port, listen_address=listen_address)
-    return f"{problem}; choose another port for {service!r} or stop the program that uses it" if problem else None
+    if problem is None or (owner and _owner_on_another_box(port) == owner):
+        return None
+    return f"{problem}; choose another port for {service!r} or stop the program that uses it"
 
 
 def capacity_problem(
@@ -48,6 +52,19 @@ def capacity_problem(
         f"edge box {box.name!r} has no free FPGA for {service!r}: one FPGA holds one model, and {named} "
         f"{'holds it' if fpgas == 1 else 'hold them'}; remove one, or raise agent_count to {len(others) + 1}"
     )
+
+
+def _owner_on_another_box(port: int) -> str:
+    """Who owns the service on `port` of any box of this user; one that moves to another box takes its port along."""
+    for settings in processes.server_settings():
+        try:
+            # <root>/services/<name>/config-<hash>.json
+            record = records.read_service(Layout(settings.parents[2]), settings.parent.name)
+        except (BoxDamaged, IndexError):
+            continue
+        if record is not None and record.release.port == port:
+            return record.owner
+    return ""
 
 
 def _is_same(resident: str, resident_owner: str, service: str, owner: str) -> bool:

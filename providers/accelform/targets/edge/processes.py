@@ -30,6 +30,14 @@ def servers(folder: Path) -> list[int]:
     return [pid for pid, words in _command_lines(SERVER_MODULE) if any(word.startswith(prefix) for word in words)]
 
 
+def server_settings() -> list[Path]:
+    """The settings files of all of this user's server processes, on whichever box."""
+    found = (
+        words[words.index("--config") + 1 :][:1] for _, words in _command_lines(SERVER_MODULE) if "--config" in words
+    )
+    return [Path(path) for rest in found for path in rest]
+
+
 def supervisors(config: Path) -> list[int]:
     """Ids of the supervisors that run with `config`."""
     return [pid for pid, words in _command_lines(SUPERVISOR_MODULE) if str(config) in words]
