@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -37,7 +38,7 @@ from accelform.plans.contract import UNKNOWN, Planned, ResourceContract, all_kno
 Values = dict[str, Any]
 
 
-class AccelProvider(ResourceProvider):
+class AccelProvider(ResourceProvider, ABC):
     """A stateless provider driven by its resource's contract. Subclasses fill in the five backend verbs."""
 
     serialize_as_secret_always = False
@@ -48,28 +49,28 @@ class AccelProvider(ResourceProvider):
         if not os.environ.get("ACCELFORM_TRACEBACK"):
             sys.tracebacklimit = 0
 
+    @abstractmethod
     def plan(self, inputs: Values, *, stored: Mapping[str, Any]) -> Planned:
         """Computes what follows from `inputs` (normalised; some may be UNKNOWN), offline and without side effects.
 
         `stored` holds the inputs of the last deployment, empty for a new object.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def make(self, inputs: Values) -> tuple[str, Values]:
         """Creates or adopts the object; returns its id and its outputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def look(self, id_: str, values: Values) -> Values | None:
         """The live inputs and outputs laid over `values`, or None where the object is gone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
         """Brings the object to `inputs`; returns its outputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self, id_: str, stored: Values) -> None:
         """Removes the object; one that is already gone is fine."""
-        raise NotImplementedError
 
     # The engine's protocol.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelform import project
@@ -13,9 +11,12 @@ from accelform.plans import names
 from accelform.plans.contract import Planned, Problem, Property, ResourceContract
 from accelform.plans.identity import fingerprint
 from accelform.resources import common
-from accelform.resources.base import AccelProvider, AccelResource, Values, unknown_unless_known
+from accelform.resources.base import AccelResource, Values, unknown_unless_known
+from accelform.resources.versioned import CLAIM, Content, VersionedProvider, find_version
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pulumi import Input, Output, ResourceOptions
 
     from accelform.resources.model import Model
@@ -111,15 +112,18 @@ CONTRACT = ResourceContract(
         Property(name="url", kind="string", role="output", description="where the converted files are"),
         Property(name="report_url", kind="string", role="output", description="the report, layer by layer"),
         common.CREATED_TIME,
-        common.CLAIM,
+        CLAIM,
     ),
 )
 
 
-class ConvertedModelProvider(AccelProvider):
+class ConvertedModelProvider(VersionedProvider):
     """Converts a registered model and registers the result."""
 
     contract = CONTRACT
+    kind = "models"
+    identity = "fingerprint"
+    fault_prefix = "converted-model"
 
     def plan(self, inputs: Values, *, stored: Mapping[str, Any]) -> Planned:
         needed = tuple(row.name for row in CONTRACT.inputs if not row.computed)
@@ -153,70 +157,53 @@ class ConvertedModelProvider(AccelProvider):
         }
         return Planned(computed=computed, problems=tuple(problems))
 
-    def make(self, inputs: Values) -> tuple[str, Values]:
-        store = common.open_store(inputs)
-        source = common.find_version(
-            store, kind="models", owner=inputs["model_owner"], digest=inputs["model_digest"], what="model"
-        )
-        name = names.converted_model_name(source.name, source.version)
-        with tempfile.TemporaryDirectory(prefix="accelform-convert-") as folder:
-            manifest = common.publish_or_adopt(
-                inputs,
-                kind="models",
-                name=name,
-                digest=inputs["fingerprint"],
-                fault_prefix="converted-model",
-                files=lambda version: _convert(inputs, source, name, Path(folder)),
+    def name_of(self, values: Values) -> str:
+        if values.get("name"):
+            return str(values["name"])
+        source = _source(values)
+        return names.converted_model_name(source.name, source.version)
+
+    def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
+        from accelform.conversion import convert
+        from accelform.featurizers.source import read_source
+        from accelform.store import catalog
+
+        model = _source(inputs)
+        files = catalog.local_files(common.open_store(inputs), model, folder / "source")
+        entry = [file for file in files if "/" not in file and file.endswith((".yaml", ".yml"))]
+        if len(entry) != 1:
+            raise InternalError(
+                f"model {model.name}:{model.version} has {len(entry)} specifications in its files; register it again"
             )
-        return f"{manifest.name}:{manifest.version}", _outputs(inputs, manifest)
-
-    def look(self, id_: str, values: Values) -> Values | None:
-        manifest = common.read_version(values, kind="models", name=values["name"], version=values["version"])
-        return None if manifest is None else values
-
-    def change(self, id_: str, stored: Values, inputs: Values) -> Values:
-        manifest = common.annotate(inputs, kind="models", name=stored["name"], version=stored["version"])
-        return _outputs(inputs, manifest)
-
-    def remove(self, id_: str, stored: Values) -> None:
-        common.withdraw(stored, kind="models", name=stored["name"], version=stored["version"])
-
-
-def _convert(inputs: Values, model: Manifest, name: str, folder: Path) -> Mapping[str, Path]:
-    from accelform.conversion import convert
-    from accelform.featurizers.source import read_source
-    from accelform.store import catalog
-
-    files = catalog.local_files(common.open_store(inputs), model, folder / "source")
-    entry = [name for name in files if "/" not in name and name.endswith((".yaml", ".yml"))]
-    if len(entry) != 1:
-        raise InternalError(
-            f"model {model.name}:{model.version} has {len(entry)} specifications in its files; register it again"
+        converted = convert(
+            read_source(files[entry[0]]),
+            output_dir=folder / "bundle",
+            name=name,
+            version=str(model.version),
+            number_format=inputs["number_format"],
+            input_tensors=inputs.get("input_tensors") or None,
+            output_tensors=inputs.get("output_tensors") or None,
+            progress=lambda text: common.note(f"{name}: {text}"),
         )
-    source = read_source(files[entry[0]])
-    converted = convert(
-        source,
-        output_dir=folder / "bundle",
-        name=name,
-        version=str(model.version),
-        number_format=inputs["number_format"],
-        input_tensors=inputs.get("input_tensors") or None,
-        output_tensors=inputs.get("output_tensors") or None,
-        progress=lambda text: common.note(f"{name}: {text}"),
+        return Content(files=converted.files)
+
+    def outputs(self, url: str, manifest: Manifest) -> Values:
+        return {
+            **super().outputs(url, manifest),
+            "name": manifest.name,
+            "url": url,
+            "report_url": f"{url}/report.json",
+        }
+
+
+def _source(inputs: Values) -> Manifest:
+    return find_version(
+        common.open_store(inputs),
+        kind="models",
+        owner=inputs["model_owner"],
+        digest=inputs["model_digest"],
+        what="model",
     )
-    return converted.files
-
-
-def _outputs(inputs: Values, manifest: Manifest) -> Values:
-    url = common.open_store(inputs).url_of(f"models/{manifest.name}/{manifest.version}")
-    return {
-        "name": manifest.name,
-        "version": manifest.version,
-        "url": url,
-        "report_url": f"{url}/report.json",
-        "created_time": manifest.created_time,
-        "claim": manifest.properties["claim"],
-    }
 
 
 def _tensor_problems(key: str, wanted: list[str], available: list[str]) -> list[Problem]:

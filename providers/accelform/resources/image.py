@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelform.plans import names
 from accelform.plans.contract import Planned, Problem, Property, ResourceContract, all_known
 from accelform.plans.identity import fingerprint
 from accelform.resources import common
-from accelform.resources.base import AccelProvider, AccelResource, Values, unknown_unless_known
+from accelform.resources.base import AccelResource, Values, unknown_unless_known
+from accelform.resources.versioned import CLAIM, Content, VersionedProvider, find_version
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pulumi import Input, Output, ResourceOptions
 
     from accelform.resources.converted_model import ConvertedModel
-    from accelform.store.manifest import FileRecord, Manifest
+    from accelform.store.manifest import Manifest
 
 CONTRACT = ResourceContract(
     name="Image",
@@ -56,15 +57,18 @@ CONTRACT = ResourceContract(
         Property(name="image_digest", kind="string", role="output", description="digest of the OCI manifest"),
         Property(name="image_build_log_uri", kind="string", role="output", description="the build's log"),
         common.CREATED_TIME,
-        common.CLAIM,
+        CLAIM,
     ),
 )
 
 
-class ImageProvider(AccelProvider):
+class ImageProvider(VersionedProvider):
     """Appends a model layer to the runtime layer, without a Docker daemon."""
 
     contract = CONTRACT
+    kind = "images"
+    identity = "fingerprint"
+    fault_prefix = "image"
 
     def plan(self, inputs: Values, *, stored: Mapping[str, Any]) -> Planned:
         problems = common.property_problems(inputs, stored)
@@ -75,64 +79,45 @@ class ImageProvider(AccelProvider):
         from accelform.images import runtime_layer
 
         if not problems and all_known(inputs, ("storage_url",)):
-            problems.extend(common.manifest_problems(inputs, kind="images", name=inputs["name"]))
+            problems.extend(self.manifest_problems(inputs))
         base = runtime_layer.fingerprint()
         identity = fingerprint(name=inputs["name"], model=inputs["model_fingerprint"], base=base)
         return Planned(computed={"base": base, "fingerprint": identity}, problems=tuple(problems))
 
-    def make(self, inputs: Values) -> tuple[str, Values]:
+    def name_of(self, values: Values) -> str:
+        return str(values["name"])
+
+    def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
         from accelform.images import oci, runtime_layer
         from accelform.store import catalog
 
         store = common.open_store(inputs)
-        model = common.find_version(
+        model = find_version(
             store,
             kind="models",
             owner=inputs["model_owner"],
             digest=inputs["model_fingerprint"],
             what="converted model",
         )
-
-        def build(version: int) -> tuple[tuple[FileRecord, ...], Mapping[str, Any]]:
-            with tempfile.TemporaryDirectory(prefix="accelform-image-") as folder:
-                image = oci.build_image(
-                    store,
-                    name=inputs["name"],
-                    version=version,
-                    model_files=catalog.local_files(store, model, Path(folder)),
-                    runtime_layer=runtime_layer.build(store),
-                    labels={"accelform.model": f"{model.name}:{model.version}"},
-                )
-            return image.files, {"image_digest": image.digest, "image_location": image.location}
-
-        manifest = common.publish_or_adopt(
-            inputs, kind="images", name=inputs["name"], digest=inputs["fingerprint"], fault_prefix="image", build=build
+        image = oci.build_image(
+            store,
+            name=name,
+            version=version,
+            model_files=catalog.local_files(store, model, folder),
+            runtime_layer=runtime_layer.build(store),
+            labels={"accelform.model": f"{model.name}:{model.version}"},
         )
-        return f"{manifest.name}:{manifest.version}", _outputs(inputs, manifest)
+        recorded = {"image_digest": image.digest, "image_location": image.location}
+        return Content(stored_files=image.files, properties=recorded)
 
-    def look(self, id_: str, values: Values) -> Values | None:
-        manifest = common.read_version(values, kind="images", name=values["name"], version=values["version"])
-        return None if manifest is None else {**values, **common.annotations_of(manifest)}
-
-    def change(self, id_: str, stored: Values, inputs: Values) -> Values:
-        manifest = common.annotate(inputs, kind="images", name=inputs["name"], version=stored["version"])
-        return _outputs(inputs, manifest)
-
-    def remove(self, id_: str, stored: Values) -> None:
-        common.withdraw(stored, kind="images", name=stored["name"], version=stored["version"])
-
-
-def _outputs(inputs: Values, manifest: Manifest) -> Values:
-    url = common.open_store(inputs).url_of(f"images/{manifest.name}/{manifest.version}")
-    return {
-        "version": manifest.version,
-        "creation_state": "Succeeded",
-        "image_location": manifest.properties["image_location"],
-        "image_digest": manifest.properties["image_digest"],
-        "image_build_log_uri": f"{url}/build.log",
-        "created_time": manifest.created_time,
-        "claim": manifest.properties["claim"],
-    }
+    def outputs(self, url: str, manifest: Manifest) -> Values:
+        return {
+            **super().outputs(url, manifest),
+            "creation_state": "Succeeded",
+            "image_location": manifest.properties["image_location"],
+            "image_digest": manifest.properties["image_digest"],
+            "image_build_log_uri": f"{url}/build.log",
+        }
 
 
 class Image(AccelResource, module="accel", name="Image"):

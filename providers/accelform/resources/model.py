@@ -10,9 +10,12 @@ from accelform.errors import UserError
 from accelform.plans import names
 from accelform.plans.contract import Planned, Problem, Property, ResourceContract, all_known
 from accelform.resources import common
-from accelform.resources.base import AccelProvider, AccelResource, Values, unknown_unless_known
+from accelform.resources.base import AccelResource, Values, unknown_unless_known
+from accelform.resources.versioned import CLAIM, Content, VersionedProvider
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pulumi import Input, Output, ResourceOptions
 
     from accelform.resources.workspace import Workspace
@@ -56,15 +59,18 @@ CONTRACT = ResourceContract(
         Property(name="version", kind="integer", role="output", description="counts up per name, never reused"),
         Property(name="url", kind="string", role="output", description="where the version's files are"),
         common.CREATED_TIME,
-        common.CLAIM,
+        CLAIM,
     ),
 )
 
 
-class ModelProvider(AccelProvider):
+class ModelProvider(VersionedProvider):
     """Registers a model's files under the next version."""
 
     contract = CONTRACT
+    kind = "models"
+    identity = "digest"
+    fault_prefix = "model"
 
     def plan(self, inputs: Values, *, stored: Mapping[str, Any]) -> Planned:
         if unknown := unknown_unless_known(CONTRACT, inputs, ("model_path",)):
@@ -79,7 +85,7 @@ class ModelProvider(AccelProvider):
         except UserError as error:
             return Planned(computed={}, problems=(*problems, Problem(property="model_path", reason=str(error))))
         if all_known(inputs, ("storage_url", "model_name")):
-            problems.extend(common.manifest_problems(inputs, kind="models", name=inputs["model_name"]))
+            problems.extend(self.manifest_problems(inputs))
         computed = {
             "digest": source.digest,
             "framework": source.framework,
@@ -90,41 +96,22 @@ class ModelProvider(AccelProvider):
         }
         return Planned(computed=computed, problems=tuple(problems))
 
-    def make(self, inputs: Values) -> tuple[str, Values]:
+    def name_of(self, values: Values) -> str:
+        return str(values["model_name"])
+
+    def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
         from accelform.featurizers.source import read_source
 
         source = read_source(project.resolve(inputs["model_path"]))
-        common.require_unchanged(inputs["model_path"], expected=inputs["digest"], found=source.digest)
-        manifest = common.publish_or_adopt(
-            inputs,
-            kind="models",
-            name=inputs["model_name"],
-            digest=inputs["digest"],
-            fault_prefix="model",
-            files=lambda version: {file.name: file.path for file in source.files},
-        )
-        return f"{manifest.name}:{manifest.version}", _outputs(inputs, manifest)
+        if source.digest != inputs["digest"]:
+            raise UserError(
+                f"{inputs['model_path']} changed while it was being deployed ({inputs['digest']} is now "
+                f"{source.digest}); run `pulumi up` again"
+            )
+        return Content(files={file.name: file.path for file in source.files})
 
-    def look(self, id_: str, values: Values) -> Values | None:
-        manifest = common.read_version(values, kind="models", name=values["model_name"], version=values["version"])
-        return None if manifest is None else {**values, **common.annotations_of(manifest)}
-
-    def change(self, id_: str, stored: Values, inputs: Values) -> Values:
-        manifest = common.annotate(inputs, kind="models", name=inputs["model_name"], version=stored["version"])
-        return _outputs(inputs, manifest)
-
-    def remove(self, id_: str, stored: Values) -> None:
-        common.withdraw(stored, kind="models", name=stored["model_name"], version=stored["version"])
-
-
-def _outputs(inputs: Values, manifest: Manifest) -> Values:
-    url = common.open_store(inputs).url_of(f"models/{manifest.name}/{manifest.version}")
-    return {
-        "version": manifest.version,
-        "url": url,
-        "created_time": manifest.created_time,
-        "claim": manifest.properties["claim"],
-    }
+    def outputs(self, url: str, manifest: Manifest) -> Values:
+        return {**super().outputs(url, manifest), "url": url}
 
 
 class Model(AccelResource, module="accel", name="Model"):

@@ -10,6 +10,7 @@ from accelform.plans import names, scaling
 from accelform.plans.contract import Planned, Problem, Property, ResourceContract, all_known
 from accelform.resources import common
 from accelform.resources.base import AccelProvider, AccelResource, Values
+from accelform.resources.versioned import find_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,7 +193,7 @@ class WebserviceProvider(AccelProvider):
         from accelform.store.manifest import utc_now
 
         store = common.open_store(inputs)
-        image = common.find_version(
+        image = find_version(
             store, kind="images", owner=inputs["image_owner"], digest=inputs["image_fingerprint"], what="image"
         )
         location = image.properties["image_location"]
