@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tools.env import STATE_FOLDER, process_environment
 from tools.locks import stack_locks
+from tools.orphans import end_orphans
 from tools.progress import StepFailed, elapsed, say
 from tools.stackfile import drop_salt, has_secrets
 from tools.toolchain.__main__ import ensure_pulumi
@@ -88,6 +89,7 @@ def free_stale_lock(stack: str, environment: Mapping[str, str]) -> None:
     if locks:
         say(f"  {locks[0]} was ended in the middle of an update; cancelling that update")
         pulumi(environment, "cancel", "--yes", "--stack", stack, "--non-interactive", quiet=True)
+        end_orphans(PROJECT / "infra")
         # Creates adopt what they find, so a note about an interrupted one would only alarm.
         clear = ("--yes", "--skip-preview", "--clear-pending-creates", "--stack", stack, "--non-interactive")
         pulumi(environment, "refresh", *clear, quiet=True)

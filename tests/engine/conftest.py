@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.support.ports import free_port
+from tests.support.processes import kill_everything_below
 
 ROOT = Path(__file__).parents[2]
 STEP_TIMEOUT_SECONDS = 180
@@ -157,7 +157,7 @@ def new_project(tmp_path: Path) -> Iterator[Any]:
     yield make
     for project in made:
         sockets = [json.loads(record.read_text()).get("socket") for record in project.folder.rglob("box.json")]
-        _kill_everything_below(project.folder)
+        kill_everything_below(project.folder)
         for socket_path in filter(None, sockets):  # a long folder name puts it below /tmp
             Path(socket_path).unlink(missing_ok=True)
         shutil.rmtree(project.folder, ignore_errors=True)  # a deployed stack is over half a gigabyte
@@ -167,20 +167,3 @@ def new_project(tmp_path: Path) -> Iterator[Any]:
 def project(new_project: Any) -> Project:
     """One project on the stack `edge`."""
     return new_project()
-
-
-def _kill_everything_below(folder: Path) -> None:
-    """Kills each process whose command line or working directory lies in `folder`."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes().decode(errors="replace")
-            cwd = os.readlink(entry / "cwd")
-        except OSError:
-            continue
-        if str(folder) in command or cwd.startswith(str(folder)):
-            try:
-                os.kill(int(entry.name), signal.SIGKILL)
-            except ProcessLookupError:
-                continue

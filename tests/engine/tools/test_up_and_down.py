@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.support.processes import kill_everything_below
 from tools.locks import stack_locks
 
 ROOT = Path(__file__).parents[3]
@@ -91,6 +92,7 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     borrow_environment(folder)
     yield Checkout(folder)
     (folder / "wait").unlink(missing_ok=True)
+    kill_everything_below(folder)  # a killed engine's language host lives on
 
 
 def borrow_environment(folder: Path) -> None:
@@ -113,6 +115,20 @@ def borrow_environment(folder: Path) -> None:
         [python, "-c", stamp], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
     )
     (theirs / "accelform-stamp").write_text(answer.stdout, encoding="utf-8")
+
+
+def language_hosts(folder: Path) -> list[str]:
+    """Ids of Pulumi's language hosts that work in `folder`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"pulumi-language" in (entry / "cmdline").read_bytes() and os.readlink(entry / "cwd").startswith(
+                str(folder)
+            ):
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
@@ -164,6 +180,7 @@ def test_lock_of_a_killed_pulumi_is_cancelled(checkout: Checkout) -> None:
     assert "pending operations" not in again.stdout, "an interrupted create leaves no warning behind"
     assert "+ 2 created" in again.stdout
     checkout.make("down")
+    assert language_hosts(checkout.folder) == [], "the killed engine's language host was ended"
 
 
 def test_lock_of_a_live_pulumi_is_respected(checkout: Checkout) -> None:
