@@ -233,6 +233,7 @@ def _spec(inputs: Values, *, image_location: str, image_digest: str, keys: dict[
         scoring_timeout_ms=inputs["scoring_timeout_ms"],
         max_request_wait_time_ms=inputs["max_request_wait_time_ms"],
         max_queue=inputs["replica_max_concurrent_requests"],
+        tags=inputs.get("tags") or {},
     )
 
 

@@ -17,6 +17,7 @@ from accelform.resources.image import ImageProvider
 from accelform.resources.model import ModelProvider
 from accelform.resources.webservice import WebserviceProvider
 from accelform.resources.workspace import WorkspaceProvider
+from accelform.targets.edge import EdgeBox
 
 ROOT = Path(__file__).parents[3]
 OWNER = "accelform/edge/"
@@ -127,7 +128,7 @@ def test_the_whole_chain(plugin: Any, digits: Path) -> None:
     converted = deploy(ConvertedModelProvider(), converted_inputs(model))
     image = deploy(ImageProvider(), image_inputs(converted))
     target = deploy(ComputeTargetProvider(), target_inputs())
-    service = deploy(WebserviceProvider(), service_inputs(image, target, port=port))
+    service = deploy(WebserviceProvider(), service_inputs(image, target, port=port, tags={"team": "vision"}))
 
     assert model["version"] == 1
     assert converted["name"] == "resnet50-digits.1.accelonnx"
@@ -137,6 +138,9 @@ def test_the_whole_chain(plugin: Any, digits: Path) -> None:
     assert target["provisioning_state"] == "Succeeded"
     assert service["scoring_uri"] == f"http://127.0.0.1:{port}"
     assert set(service["service_keys"]) == {"primary", "secondary"}
+    deployed = EdgeBox(digits / ".accelform" / "edge" / "edge-box").service(service["name"])
+    assert deployed is not None
+    assert deployed.tags == {"team": "vision"}, "tags reach the box, where operators look"
 
     for provider, id_, outputs in reversed(made):
         plugin.delete(provider, id_, outputs)
