@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.processes import processes_below
 
 CREATE_ORDER = ["Workspace", "Model", "ConvertedModel", "Image", "ComputeTarget", "Webservice"]
 CLASSES = {"even", "odd"}
@@ -55,11 +55,10 @@ def test_life_of_a_stack(project: Any) -> None:
     assert project.outputs()["model_version"] == 2
     assert _scored_class(project) in CLASSES
 
-    pids = _processes_below(project.folder)
-    assert pids
+    assert _started_for(project.folder)
     assert project.destroy().steps() == [("delete", kind) for kind in reversed(CREATE_ORDER)]
     assert not (project.folder / ".accelform").exists() or not any((project.folder / ".accelform").iterdir())
-    assert _processes_below(project.folder) == []
+    assert _started_for(project.folder) == []
     assert project.state().get("resources", []) == []
 
     project.configure(model_path="examples/digits/model.yaml", model_tags={"team": "another"})
@@ -87,14 +86,5 @@ def _versions(store: Path) -> list[str]:
     return [str(path.parent.relative_to(store)) for path in store.rglob("manifest.json")]
 
 
-def _processes_below(folder: Path) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                command = (entry / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if str(folder) in command:
-                found.append(int(entry.name))
-    return found
+def _started_for(folder: Path) -> list[int]:
+    return [pid for pid, command in processes_below(folder) if str(folder) in command]

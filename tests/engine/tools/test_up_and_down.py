@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.processes import kill_everything_below
+from tests.support.processes import kill_everything_below, processes_below
 from tools.locks import stack_locks
 
 ROOT = Path(__file__).parents[3]
@@ -117,18 +117,9 @@ def borrow_environment(folder: Path) -> None:
     (theirs / "accelform-stamp").write_text(answer.stdout, encoding="utf-8")
 
 
-def language_hosts(folder: Path) -> list[str]:
+def language_hosts(folder: Path) -> list[int]:
     """Ids of Pulumi's language hosts that work in `folder`."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"pulumi-language" in (entry / "cmdline").read_bytes() and os.readlink(entry / "cwd").startswith(
-                str(folder)
-            ):
-                found.append(entry.name)
-        except OSError:
-            continue
-    return found
+    return [pid for pid, command in processes_below(folder) if "pulumi-language" in command]
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:

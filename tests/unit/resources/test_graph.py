@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,18 @@ class Recorder(pulumi.runtime.Mocks):
         return {}
 
 
+_LOOPS: list[asyncio.AbstractEventLoop] = []
+"""Loops that Pulumi worked on: it never closes them, and one that is collected open fails whichever test runs then."""
+
+
 @pytest.fixture
 def recorder() -> Recorder:
+    # Pulumi's mocks take the thread's event loop, and a test that used asyncio.run has left none.
+    try:
+        _LOOPS.append(asyncio.get_event_loop())
+    except RuntimeError:
+        _LOOPS.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(_LOOPS[-1])
     recorder = Recorder()
     pulumi.runtime.set_mocks(recorder, project="accelform", stack="edge", preview=False)
     return recorder
