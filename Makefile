@@ -14,6 +14,8 @@ PYTHON_MODULE = python=$$(tools/find-python) && "$$python" -m
 RINGS := unit contract engine
 # Tests bring their own backends; what `make env` exported must not reach them.
 NOT_FOR_TESTS := PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE PULUMI_CONFIG_PASSPHRASE_FILE PULUMI_HOME PULUMI_STACK
+# Tests that import TensorFlow's files need `make tensorflow` first; without it they are skipped by name.
+WITH_TENSORFLOW = export ACCELFORM_TENSORFLOW_PYTHON="$${ACCELFORM_TENSORFLOW_PYTHON:-$$($(PYTHON_MODULE) tools.tensorflow --path)}"
 ON_PATH = folders=$$($(PYTHON_MODULE) tools.env --path) && PATH="$$folders:$$PATH"
 
 .PHONY: help
@@ -37,9 +39,13 @@ env: ## Print shell exports for plain pulumi: eval "$(make -s env)"
 	@$(PYTHON_MODULE) tools.venv
 	@$(PYTHON_MODULE) tools.env
 
+.PHONY: tensorflow
+tensorflow: ## Set up TensorFlow beside .venv, for importing its files and for fine-tuning
+	@$(PYTHON_MODULE) tools.tensorflow
+
 .PHONY: test
 test: environment ## Run the tests: rings unit, contract, engine (ARGS="-k name")
-	@$(ON_PATH) env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest -n 2 --dist worksteal $(addprefix tests/,$(RINGS)) $(ARGS)
+	@$(WITH_TENSORFLOW); $(ON_PATH) env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest -n 2 --dist worksteal $(addprefix tests/,$(RINGS)) $(ARGS)
 
 .PHONY: check
 check: environment ## Lint, formatting and types
@@ -63,10 +69,12 @@ proto: environment ## Regenerate the gRPC code from the .proto files
 lock: environment ## Resolve pyproject.toml again into requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock --quiet
+	@$(BIN)/uv pip compile pyproject.toml --extra tensorflow --extra training --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements-tensorflow.lock --quiet
 
 .PHONY: clean
 clean: ## Remove the environment and everything generated; the stacks stay
-	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-tensorflow build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +
 	@if [ -d .accelform ]; then echo "kept .accelform: it records what is up (make down removes both)"; fi
 
