@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from accelform_runtime.numerics.quantiser import Floats
+if TYPE_CHECKING:
+    from accelform_runtime.numerics.quantiser import Floats
 
 
 @dataclass(frozen=True, kw_only=True)
