@@ -21,6 +21,18 @@ import yaml
 
 from accelform.errors import InvalidFeaturizerSpec, NotAModel
 from accelform.featurizers.families import FAMILIES
+from accelform.featurizers.preprocessing import Preprocess
+
+__all__ = [
+    "FeaturizerSpec",
+    "FileClassifier",
+    "FileWeights",
+    "ImagenetWeights",
+    "Preprocess",
+    "SeededClassifier",
+    "SeededWeights",
+    "parse_spec",
+]
 
 ORDERS = ("RGB", "BGR")
 MAX_CLASSES = 100_000
@@ -69,14 +81,6 @@ class SeededClassifier:
 
     classes: int
     seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preprocess:
-    """Channel order and factor of `preprocess_array`."""
-
-    order: str = "RGB"
-    scaling_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

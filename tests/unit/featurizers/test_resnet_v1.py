@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from accelform.featurizers.families import FAMILIES
 from accelform.featurizers.resnet_v1 import resnet_v1_50
 
 
@@ -71,23 +70,3 @@ def test_narrow_plan_divides_every_channel_count() -> None:
         assert (a.name, a.kernel, a.stride, a.out_size) == (b.name, b.kernel, b.stride, b.out_size)
         assert a.out_channels == 8 * b.out_channels
     assert narrow.stem.in_channels == 3
-
-
-def test_family_table_agrees_with_its_plans() -> None:
-    """Each row's sizes are those of the network it names."""
-    for family in FAMILIES.values():
-        plan = family.plan()
-
-        assert family.feature_length == plan.feature_length
-        assert family.image_size == plan.stem.in_size
-        assert family.prediction_tensor.startswith(f"classifier_1/{plan.scope}/")
-
-
-def test_resnet50_row_has_the_packages_names() -> None:
-    """What clients of the original service know must not drift."""
-    row = FAMILIES["resnet50"]
-
-    assert (row.quantized_model_id, row.quantized_model_version) == ("msfprn50", "1.1.2")
-    assert (row.model_id, row.model_version) == ("rn50", "1.1.3")
-    assert (row.image_tensor, row.feature_tensor) == ("InputImage:0", "brainwave_target_node_1_Version_0.1:0")
-    assert row.prediction_tensor == "classifier_1/resnet_v1_50/predictions/Softmax:0"

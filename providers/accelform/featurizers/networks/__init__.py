@@ -1,0 +1,1 @@
+"""The five networks as data: tf-slim's topologies under their graphs' own names."""
