@@ -27,7 +27,8 @@
     │   ├── PortInUse            a service's port is taken
     │   ├── PulumiMissing        there is no Pulumi CLI to ask
     │   ├── StackUnreadable      a stack is missing, locked away or not deployed
-    │   └── ScoreInputUnreadable  a file for `accelform score` is not there or not readable
+    │   ├── ScoreInputUnreadable  a file for `accelform score` is not there or not readable
+    │   └── CalibrationUnusable  images to measure fidelity on are missing, damaged or don't fit the model
     └── InternalError        Accelform or its surroundings failed
         ├── ObjectExists         a conditional create found the key taken
         ├── ObjectMissing        the object is not in the store
@@ -185,3 +186,7 @@ class StackUnreadable(UserError):
 
 class ScoreInputUnreadable(UserError):
     """An image, key or label file given to `accelform score` is not there or not readable."""
+
+
+class CalibrationUnusable(UserError):
+    """Images to measure fidelity on are missing, damaged, or don't fit what the model reads."""
