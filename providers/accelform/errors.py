@@ -28,7 +28,9 @@
     │   ├── PulumiMissing        there is no Pulumi CLI to ask
     │   ├── StackUnreadable      a stack is missing, locked away or not deployed
     │   ├── ScoreInputUnreadable  a file for `accelform score` is not there or not readable
-    │   └── CalibrationUnusable  images to measure fidelity on are missing, damaged or don't fit the model
+    │   ├── CalibrationUnusable  images to measure fidelity on are missing, damaged or don't fit the model
+    │   ├── TrainingUnavailable  TensorFlow is not installed, or Keras runs on something else
+    │   └── NoDefaultClassifier  the network family gives predictions itself, or has no published classifier
     └── InternalError        Accelform or its surroundings failed
         ├── ObjectExists         a conditional create found the key taken
         ├── ObjectMissing        the object is not in the store
@@ -190,3 +192,11 @@ class ScoreInputUnreadable(UserError):
 
 class CalibrationUnusable(UserError):
     """Images to measure fidelity on are missing, damaged, or don't fit what the model reads."""
+
+
+class TrainingUnavailable(UserError):
+    """Fine-tuning needs TensorFlow with Keras on it, which this Python does not have."""
+
+
+class NoDefaultClassifier(UserError):
+    """A classifier was asked for on a network that gives its predictions itself."""
