@@ -1,0 +1,150 @@
+"""The files of a source: read in pieces, hashed, and never outside the source's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from accelform.errors import InvalidWeights, ModelSourceMissing, NotAModel
+from accelform.sources.model import SourceFile
+
+READ_AT_ONCE = 1 << 20
+MAX_TEXT_BYTES = 1 << 20
+MAX_FILE_BYTES = 2 << 30
+MAX_FOLDER_FILES = 1000
+MAX_FOLDER_DEPTH = 8
+
+
+def read_text(path: Path, *, what: str) -> str:
+    """A small UTF-8 text; `what` says in messages what it should have been.
+
+    Raises:
+        ModelSourceMissing: it is not there or can't be read.
+        NotAModel: larger than 1 MiB, or no text.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_TEXT_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ModelSourceMissing(f"{path} is missing. Check model_path; it is relative to Pulumi.yaml.") from error
+    except OSError as error:
+        raise ModelSourceMissing(f"{path} can't be read: {error.strerror}. Check its permissions.") from error
+    if len(content) > MAX_TEXT_BYTES:
+        raise NotAModel(f"{path} is larger than 1 MiB; {what} has a few lines")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotAModel(f"{path} is not a text file in UTF-8, so it is no {what.removeprefix('a ')}") from error
+
+
+def read_labels(path: Path, *, classes: int | None) -> tuple[str, ...]:
+    """One label per line.
+
+    Raises:
+        InvalidWeights: another number of lines than classes, or empty ones.
+    """
+    try:
+        labels = tuple(line.strip() for line in read_text(path, what="a label file").splitlines())
+    except NotAModel as error:
+        raise InvalidWeights(f"{error}; it must hold one label per line") from error
+    if len(labels) != classes or not all(labels):
+        empty = sum(not label for label in labels)
+        raise InvalidWeights(
+            f"{path} holds {len(labels)} line(s), {empty} of them empty; the classifier has {classes or 'no'} classes. "
+            "It must hold one label per line, in the order of the classifier's outputs."
+        )
+    return labels
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`name` below `folder`, links followed.
+
+    Raises:
+        ModelSourceMissing: it leads outside.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ModelSourceMissing(f"{name} leads outside {folder}. Put the file itself beside the specification.")
+    return path
+
+
+def describe(path: Path, name: str) -> SourceFile:
+    """Hashes a file.
+
+    Raises:
+        ModelSourceMissing: it is missing or unreadable.
+    """
+    try:
+        with path.open("rb") as stream:
+            digest, size = hash_stream(stream)
+    except FileNotFoundError as error:
+        raise ModelSourceMissing(f"{path} is missing. Put it there, or correct the specification.") from error
+    except OSError as error:
+        raise ModelSourceMissing(f"{path} can't be read: {error.strerror}. It must be a readable file.") from error
+    return SourceFile(name=name, path=path, sha256=digest, size_bytes=size)
+
+
+def hash_stream(stream: BinaryIO) -> tuple[str, int]:
+    """sha256 in hex, and the number of bytes."""
+    digest, size = hashlib.sha256(), 0
+    while part := stream.read(READ_AT_ONCE):
+        digest.update(part)
+        size += len(part)
+    return digest.hexdigest(), size
+
+
+def describe_folder(folder: Path) -> tuple[SourceFile, ...]:
+    """Every file below a folder, by name.
+
+    Raises:
+        NotAModel: links, or far more than a model has.
+        ModelSourceMissing: a file is unreadable.
+    """
+    found: dict[str, Path] = {}
+    pending = [folder]
+    while pending:
+        here = pending.pop()
+        if len(here.relative_to(folder).parts) > MAX_FOLDER_DEPTH:
+            raise NotAModel(f"{folder} has folders nested more than {MAX_FOLDER_DEPTH} deep; name the model's own one")
+        for path in _entries(here):
+            name = path.relative_to(folder).as_posix()
+            if path.is_symlink():
+                raise NotAModel(f"{folder} holds a link, {name}. Put the file itself there.")
+            if path.is_dir():
+                pending.append(path)
+            elif path.is_file():
+                found[name] = path
+            else:
+                raise NotAModel(f"{folder} holds {name}, which is neither a file nor a folder. Remove it.")
+            if len(found) > MAX_FOLDER_FILES:
+                raise NotAModel(f"{folder} holds more than {MAX_FOLDER_FILES} files; name the model's own folder")
+    return tuple(describe(path, name) for name, path in sorted(found.items()))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise ModelSourceMissing(f"{folder} can't be read: {error.strerror}. Check its permissions.") from error
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a relative name stays where it is put: no `..`, no root, no drive, nothing unprintable."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return (
+        bool(path.parts)
+        and name.isprintable()
+        and not path.is_absolute()
+        and ".." not in path.parts
+        and ":" not in path.parts[0]
+    )
+
+
+def content_digest(kind: str, settings: Mapping[str, Any], files: Iterable[SourceFile]) -> str:
+    """`sha256:...` over what a source is: settings in canonical form and the contents by name."""
+    content = {"kind": kind, **settings, "files": {file.name: file.sha256 for file in files}}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
