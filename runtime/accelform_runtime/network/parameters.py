@@ -24,6 +24,27 @@ class StepArrays:
     scale: Floats | None = None
     bias: Floats | None = None
 
+    @property
+    def convolution(self) -> tuple[Floats, Floats]:
+        """Weights and bias."""
+        return _there("weights", self.weights), _there("bias", self.bias)
+
+    @property
+    def affine(self) -> tuple[Floats, Floats]:
+        """Scale and bias."""
+        return _there("scale", self.scale), _there("bias", self.bias)
+
+    @property
+    def normalise(self) -> Floats:
+        """Scale."""
+        return _there("scale", self.scale)
+
 
 Parameters = Mapping[str, StepArrays]
 """Step name -> arrays, for every Convolution, Affine and Normalise of a network."""
+
+
+def _there(part: str, array: Floats | None) -> Floats:
+    if array is None:
+        raise ValueError(f"a step has no {part}, which its kind computes with")
+    return array

@@ -15,8 +15,23 @@ from accelform_runtime.errors import UnknownProfile
 EXACT_INTEGERS_BITS = 24
 """float32 holds every integer up to 2^24, so a sum of integers below that is exact in any order."""
 
-MAX_MANTISSA_BITS = 8
+MAX_MANTISSA_BITS = 7
+"""So that a signed mantissa fits a byte."""
+
+SMALLEST_STEP_EXPONENT = -126
+"""Steps are normal float32 numbers; below, a processor that flushes subnormals would give other results."""
+
 PROFILES = "profiles"
+
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "block_layout": ("input-channels-per-tap",),
+        "rounding": ("nearest-even", "nearest-away", "truncate"),
+        "overflow": ("clamp", "carry"),
+        "accumulate": ("float32-sequential",),
+    }
+)
+"""Knob -> the values that the definition knows, for formats with blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +44,9 @@ class NumberFormat:
         block_layout: which values of a convolution form a block
         mantissa_bits: magnitude bits m; integers from -(2^m - 1) to 2^m - 1
         exponent_bits: width of the shared exponent; its range is float's for that width (5 bits: -14 to 15)
-        rounding, overflow: of a value to its integer, and of an integer beyond 2^m - 1
+        rounding: of a value to its integer: nearest-even and nearest-away differ in ties only, truncate drops digits
+        overflow: of a largest value that rounds up to 2^m: clamp keeps the exponent and gives 2^m - 1, carry raises
+            the block's exponent by one and rounds the block with the larger step
         accumulate: how partial sums of blocks are added
         pointwise: type of everything between convolutions
         provenance: knob -> "sourced: ..." or "chosen: ..."
@@ -57,16 +74,10 @@ class NumberFormat:
             found.append(f"pointwise is {self.pointwise!r}; known: float16, float32")
         if self.block_size is None:
             return found
-        implemented = {
-            "block_layout": "input-channels-per-tap",
-            "rounding": "nearest-even",
-            "overflow": "clamp",
-            "accumulate": "float32-sequential",
-        }
         found += [
-            f"{knob} is {getattr(self, knob)!r}; known: {value}"
-            for knob, value in implemented.items()
-            if getattr(self, knob) != value
+            f"{knob} is {getattr(self, knob)!r}; known: {', '.join(known)}"
+            for knob, known in CHOICES.items()
+            if getattr(self, knob) not in known
         ]
         if self.mantissa_bits is None or not 1 <= self.mantissa_bits <= MAX_MANTISSA_BITS:
             found.append(f"mantissa_bits is {self.mantissa_bits!r}; from 1 to {MAX_MANTISSA_BITS}")
@@ -87,9 +98,13 @@ class NumberFormat:
 
     @property
     def exponent_range(self) -> tuple[int, int]:
-        """Smallest and largest shared exponent: the normal exponents of a float with as many exponent bits."""
+        """Smallest and largest shared exponent: the normal exponents of a float with as many exponent bits.
+
+        With eight bits the smallest is higher, so that its step is still a normal float32 number.
+        """
         bits = self.exponent_bits or 8
-        return 2 - (1 << (bits - 1)), (1 << (bits - 1)) - 1
+        smallest = max(2 - (1 << (bits - 1)), SMALLEST_STEP_EXPONENT - 1 + (self.mantissa_bits or 0))
+        return smallest, (1 << (bits - 1)) - 1
 
     @property
     def bits_per_value(self) -> float:
