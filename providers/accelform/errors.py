@@ -200,3 +200,7 @@ class TrainingUnavailable(UserError):
 
 class NoDefaultClassifier(UserError):
     """A classifier was asked for on a network that gives its predictions itself."""
+
+
+class UnsupportedModel(UserError):
+    """A network that cannot be served: unsupported operators, sizes or inputs; the message names the first of them."""
