@@ -40,7 +40,7 @@ def _bundle(folder: Path) -> Path:
     model = _model()
     (folder / "model.onnx").write_bytes(model)
     description = {
-        "schema": 1,
+        "schema": 2,
         "name": "small",
         "version": "1",
         "family": "small",

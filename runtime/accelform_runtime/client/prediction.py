@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from accelform_runtime import protocol
 from accelform_runtime.client.address import Address
 from accelform_runtime.client.failures import raise_for
-from accelform_runtime.client.result import Modelled, ScoreResult
+from accelform_runtime.client.result import Exactness, Modelled, ScoreResult
 from accelform_runtime.errors import InvalidRequest, KeyRefused, ServiceFailed
 from accelform_runtime.protocol import predict_pb2, tensors
 
@@ -79,8 +79,13 @@ class PredictionClient:
         input_name: str = "images",
         outputs: str | Sequence[str] | None = None,
         timeout_seconds: float = 10.0,
+        *,
+        certified: bool = False,
     ) -> ScoreResult:
         """Scores the image file at `path`; `outputs` None asks for all.
+
+        `certified` asks for an answer that is known to equal the number format's definition bit for bit; it may take
+        a hundred times as long.
 
         Raises InvalidRequest (not an image the service takes, unknown names), KeyRefused, UnknownModel, Overloaded,
         DeadlinePassed, ServiceUnreachable or ServiceFailed.
@@ -89,7 +94,7 @@ class PredictionClient:
             data = Path(path).read_bytes()
         except OSError as error:
             raise InvalidRequest(f"cannot read image {path}: {error.strerror}") from error
-        return self.score_image(data, input_name, outputs, timeout_seconds)
+        return self.score_image(data, input_name, outputs, timeout_seconds, certified=certified)
 
     def score_image(
         self,
@@ -97,22 +102,27 @@ class PredictionClient:
         input_name: str = "images",
         outputs: str | Sequence[str] | None = None,
         timeout_seconds: float = 10.0,
+        *,
+        certified: bool = False,
     ) -> ScoreResult:
         """Scores one encoded image; raises what score_file raises."""
-        return self.score_numpy_arrays({input_name: np.array([data], dtype=np.object_)}, outputs, timeout_seconds)
+        batch = np.array([data], dtype=np.object_)
+        return self.score_numpy_arrays({input_name: batch}, outputs, timeout_seconds, certified=certified)
 
     def score_numpy_arrays(
         self,
         input_map: Mapping[str, NDArray[Any]],
         outputs: str | Sequence[str] | None = None,
         timeout_seconds: float = 30.0,
+        *,
+        certified: bool = False,
     ) -> ScoreResult:
         """Scores arrays by input name; arrays of bytes objects are DT_STRING. Raises what score_file raises."""
         request = predict_pb2.PredictRequest()
         for name, values in input_map.items():
             request.inputs[name].CopyFrom(tensors.from_numpy(values))
         request.output_filter.extend([outputs] if isinstance(outputs, str) else outputs or ())
-        return self._call(request.SerializeToString(), timeout_seconds)
+        return self._call(request.SerializeToString(), timeout_seconds, certified)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -126,14 +136,15 @@ class PredictionClient:
     ) -> None:
         self.close()
 
-    def _call(self, message: bytes, timeout_seconds: float) -> ScoreResult:
+    def _call(self, message: bytes, timeout_seconds: float, certified: bool) -> ScoreResult:
+        metadata = (*self._metadata, (protocol.EXACTNESS_KEY, protocol.CERTIFICATE)) if certified else self._metadata
         deadline = time.monotonic() + timeout_seconds
         pause = FIRST_PAUSE_SECONDS
         while True:
             started = time.perf_counter()
             try:
                 reply, call = self._predict.with_call(
-                    message, timeout=max(0.001, deadline - time.monotonic()), metadata=self._metadata
+                    message, timeout=max(0.001, deadline - time.monotonic()), metadata=metadata
                 )
             except grpc.RpcError as error:
                 if error.code() not in _RETRIED or time.monotonic() + pause >= deadline:
@@ -168,4 +179,15 @@ def _result(reply: bytes, call: grpc.Call, round_trip_ms: float) -> ScoreResult:
         round_trip_ms=round_trip_ms,
         server_ms=float(measured) if measured is not None else None,
         modelled=modelled,
+        engine=str(trailing.get(protocol.ENGINE_KEY, "")),
+        number_format=str(trailing.get(protocol.NUMBER_FORMAT_KEY, "")),
+        bitstream=str(trailing.get(protocol.BITSTREAM_KEY, "")),
+        exactness=_exactness(trailing),
     )
+
+
+def _exactness(trailing: Mapping[str, Any]) -> Exactness | None:
+    if protocol.EXACTNESS_KEY not in trailing:
+        return None
+    proven, _, sums = str(trailing.get(protocol.SUMS_KEY, "0/0")).partition("/")
+    return Exactness(how=str(trailing[protocol.EXACTNESS_KEY]), sums=int(sums), proven=int(proven))

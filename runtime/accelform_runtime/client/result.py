@@ -22,6 +22,18 @@ class Modelled:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Exactness:
+    """Why an answer equals its number format's definition bit for bit."""
+
+    how: str
+    """`construction`: the engine adds in the definition's order. `proven`: every sum is independent of the order.
+    `definition`: some sums were not proven, so the answer was computed by the definition itself."""
+    sums: int
+    """Sums that were looked at; 0 where the engine is exact by construction."""
+    proven: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ScoreResult:
     """The answer to one call."""
 
@@ -37,6 +49,13 @@ class ScoreResult:
     """Measured by the service; None where it does not tell."""
     modelled: Modelled | None
     """None where the service models no FPGA."""
+    engine: str = ""
+    """What computed the answer; empty where the service does not tell, as for the next two."""
+    number_format: str = ""
+    bitstream: str = ""
+    """The family whose bitstream the FPGA would load, or `none`."""
+    exactness: Exactness | None = None
+    """None where the call did not ask for it."""
 
     @property
     def array(self) -> NDArray[Any]:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from accelform_runtime.errors import BundleInvalid
+from accelform_runtime.protocol import tensors
 
-SCHEMA: Final = 1
-MODEL_FILE: Final = "model.onnx"
+SCHEMA: Final = 2
 DESCRIPTION_FILE: Final = "bundle.json"
-_REMEDY = "build and deploy the image again"
+MODEL_FILE: Final = "model.onnx"
+FRONT_FILE: Final = "front.onnx"
+NETWORK_FILE: Final = "fpga.json"
+PARAMETERS_FILE: Final = "fpga.npz"
+HEAD_FILE: Final = "head.onnx"
+IMAGE_ENCODING: Final = "image"
+_REMEDY: Final = "convert the model again, then build and deploy the image again"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +37,15 @@ class TensorInfo:
     shape: tuple[int, ...]
     """Shape with -1 where any size goes; the first dimension is the batch."""
     encoding: str = ""
-    """`image` where each string holds an encoded image."""
+    """`image` where each string holds an encoded image; empty where the tensor is taken as it is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileInfo:
+    """What a file of the bundle has to be."""
+
+    sha256: str
+    size_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +55,7 @@ class Bundle:
     name: str
     version: int
     family: str
+    """The family whose bitstream the FPGA part would load; empty where there is none, and all is emulation."""
     number_format: str
     method_name: str
     inputs: tuple[TensorInfo, ...]
@@ -48,8 +65,7 @@ class Bundle:
     """Modelled time from a call's start on the FPGA to its end."""
     occupancy_ms: float
     """Modelled time after which the FPGA takes the next call."""
-    model_sha256: str
-    model_size_bytes: int
+    files: Mapping[str, FileInfo]
 
     @classmethod
     def read(cls, folder: Path) -> Bundle:
@@ -61,55 +77,95 @@ class Bundle:
             raise BundleInvalid(f"cannot read model bundle {path}: {error.strerror}; {_REMEDY}") from error
         except ValueError as error:
             raise BundleInvalid(f"model bundle {path} is not JSON; {_REMEDY}") from error
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise BundleInvalid(f"model bundle {path} is not of schema {SCHEMA}, the one this runtime reads; {_REMEDY}")
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if schema != SCHEMA:
+            found = f"of schema {schema}" if isinstance(schema, int) else "of no known schema"
+            raise BundleInvalid(f"model bundle {path} is {found}; this runtime reads schema {SCHEMA}: {_REMEDY}")
         try:
             bundle = _parse(content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleInvalid(
                 f"model bundle {path} is incomplete: {type(error).__name__} at {error}; {_REMEDY}"
             ) from error
-        problem = bundle._problem()
-        if problem:
-            raise BundleInvalid(f"model bundle {path}: {problem}; {_REMEDY}")
+        if problems := bundle._problems():
+            raise BundleInvalid(f"model bundle {path}: {'; '.join(problems)}; {_REMEDY}")
         return bundle
 
-    def _problem(self) -> str | None:
-        if len(self.inputs) != 1 or self.inputs[0].encoding != "image":
-            return "exactly one input with encoding image is served"
+    @property
+    def takes_images(self) -> bool:
+        """Whether a call sends encoded images; else it sends the input tensor itself."""
+        return self.inputs[0].encoding == IMAGE_ENCODING
+
+    def _problems(self) -> list[str]:
+        found = []
+        if len(self.inputs) != 1:
+            found.append(f"it has {len(self.inputs)} inputs, and exactly one is served")
+        found += [problem for tensor in self.inputs for problem in _input_problems(tensor)]
         if not self.outputs:
-            return "there is no output"
+            found.append("there is no output")
         names = [name for tensor in self.outputs for name in {tensor.name, tensor.alias}]
         if len(set(names)) != len(names):
-            return "two outputs share a name"
+            found.append("two outputs share a name")
         if not 0 < self.occupancy_ms <= self.latency_ms:
-            return f"occupancy {self.occupancy_ms} ms must be above 0 and at most the latency {self.latency_ms} ms"
-        return None
+            found.append(
+                f"occupancy {self.occupancy_ms} ms must be above 0 and at most the latency {self.latency_ms} ms"
+            )
+        if MODEL_FILE not in self.files:
+            found.append(f"{MODEL_FILE} is not among its files")
+        found += [f"{name!r} is not the name of a file beside it" for name in self.files if not _plain(name)]
+        return found
 
 
-def read_model(folder: Path, bundle: Bundle) -> bytes:
-    """The bytes of model.onnx, once they match the bundle's digest. Raises BundleInvalid."""
-    path = folder / MODEL_FILE
+def read_file(folder: Path, bundle: Bundle, name: str) -> bytes:
+    """The bytes of the bundle's file `name`, once they match its digest. Raises BundleInvalid."""
+    path = folder / name
+    expected = bundle.files.get(name)
+    if expected is None:
+        raise BundleInvalid(f"model bundle {folder / DESCRIPTION_FILE} does not list {name}; {_REMEDY}")
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BundleInvalid(f"cannot read model {path}: {error.strerror}; {_REMEDY}") from error
-    if len(data) != bundle.model_size_bytes:
+        raise BundleInvalid(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
+    if len(data) != expected.size_bytes:
         raise BundleInvalid(
-            f"model {path} has {len(data)} bytes, its bundle says {bundle.model_size_bytes}; "
+            f"{path} has {len(data)} bytes, its bundle says {expected.size_bytes}; "
             f"the file was altered or cut short; {_REMEDY}"
         )
-    if hashlib.sha256(data).hexdigest() != bundle.model_sha256:
-        raise BundleInvalid(f"model {path} does not match the sha256 in its bundle: the file was altered; {_REMEDY}")
+    if hashlib.sha256(data).hexdigest() != expected.sha256:
+        raise BundleInvalid(f"{path} does not match the sha256 in its bundle: the file was altered; {_REMEDY}")
     return data
 
 
+def verify(folder: Path, bundle: Bundle) -> None:
+    """Checks every file that the bundle lists, used or not. Raises BundleInvalid."""
+    for name in bundle.files:
+        read_file(folder, bundle, name)
+
+
+def _input_problems(tensor: TensorInfo) -> list[str]:
+    if tensor.encoding == IMAGE_ENCODING:
+        return []
+    if tensor.encoding:
+        return [f"input {tensor.name!r} has encoding {tensor.encoding!r}; known: {IMAGE_ENCODING!r} and none"]
+    found = []
+    if not tensors.is_numeric(tensor.dtype):
+        found.append(f"input {tensor.name!r} is {tensor.dtype}, which is no type of numbers")
+    if not tensor.shape or tensor.shape[0] not in (-1, 1):
+        found.append(f"input {tensor.name!r} has no batch dimension in front: {list(tensor.shape)}")
+    if any(size == 0 or size < -1 for size in tensor.shape):
+        found.append(f"input {tensor.name!r} has an impossible shape: {list(tensor.shape)}")
+    return found
+
+
+def _plain(name: str) -> bool:
+    return bool(name) and name == Path(name).name and "\\" not in name and "\0" not in name
+
+
 def _parse(content: dict[str, Any]) -> Bundle:
-    model = content["files"][MODEL_FILE]
     return Bundle(
         name=str(content["name"]),
         version=int(content["version"]),
-        family=str(content["family"]),
+        family=str(content["family"] or ""),
         number_format=str(content["number_format"]),
         method_name=str(content["method_name"]),
         inputs=tuple(_tensor(item) for item in content["inputs"]),
@@ -117,9 +173,12 @@ def _parse(content: dict[str, Any]) -> Bundle:
         labels=tuple(str(label) for label in content["labels"]),
         latency_ms=float(content["estimate"]["latency_ms"]),
         occupancy_ms=float(content["estimate"]["occupancy_ms"]),
-        model_sha256=str(model["sha256"]).removeprefix("sha256:"),
-        model_size_bytes=int(model["size_bytes"]),
+        files=MappingProxyType({str(name): _file(item) for name, item in content["files"].items()}),
     )
+
+
+def _file(item: dict[str, Any]) -> FileInfo:
+    return FileInfo(sha256=str(item["sha256"]).removeprefix("sha256:"), size_bytes=int(item["size_bytes"]))
 
 
 def _tensor(item: dict[str, Any]) -> TensorInfo:

@@ -36,6 +36,9 @@ _NUMERIC: Final[dict[int, tuple[np.dtype[Any], str]]] = {
     types_pb2.DT_UINT64: (np.dtype("<u8"), "uint64_val"),
 }
 _BY_DTYPE: Final = {dtype: number for number, (dtype, _) in _NUMERIC.items()}
+_BY_NAME: Final = {str(types_pb2.DataType.Name(number)): number for number in _NUMERIC}
+_FLOAT_VAL_TAG: Final = bytes([5 << 3 | 2])
+"""What stands before a packed float_val on the wire; its length and its little-endian bytes follow."""
 
 if sys.byteorder != "little":
     raise ImportError("tensor_content is little-endian and is read without swapping")
@@ -47,6 +50,16 @@ def dtype_name(number: int) -> str:
         return str(types_pb2.DataType.Name(number))
     except ValueError:
         return f"unknown type {number}"
+
+
+def is_numeric(name: str) -> bool:
+    """Whether `name`, such as DT_FLOAT, is a type of numbers that travels."""
+    return name in _BY_NAME
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The NumPy type of `name`. Raises KeyError where is_numeric says no."""
+    return _NUMERIC[_BY_NAME[name]][0]
 
 
 def shape_of(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
@@ -87,7 +100,8 @@ def to_numpy(proto: tensor_pb2.TensorProto) -> NDArray[Any]:
                 f"needs {count * dtype.itemsize}"
             )
         return np.frombuffer(content, dtype=dtype).reshape(shape)
-    return _fill(_listed(getattr(proto, field), proto.dtype, dtype, field), shape, count, field)
+    listed = _floats(proto) if field == "float_val" else _listed(getattr(proto, field), proto.dtype, dtype, field)
+    return _fill(listed, shape, count, field)
 
 
 def from_numpy(values: NDArray[Any]) -> tensor_pb2.TensorProto:
@@ -113,7 +127,9 @@ def from_numpy(values: NDArray[Any]) -> tensor_pb2.TensorProto:
 def from_float32(values: NDArray[np.float32]) -> tensor_pb2.TensorProto:
     """`values` as TensorFlow Serving answers them: DT_FLOAT with its values in `float_val`."""
     proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape=shape_proto(values.shape))
-    proto.float_val.extend(values.reshape(-1).tolist())
+    # As bytes of the wire: a Python float for each of SSD's 218,300 values would take as long as a small model.
+    content = np.ascontiguousarray(values, dtype="<f4").tobytes()
+    proto.MergeFromString(_FLOAT_VAL_TAG + _varint(len(content)) + content)
     return proto
 
 
@@ -122,12 +138,33 @@ def shape_proto(shape: tuple[int, ...]) -> tensor_pb2.TensorShapeProto:
     return tensor_pb2.TensorShapeProto(dim=[tensor_pb2.TensorShapeProto.Dim(size=size) for size in shape])
 
 
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
 def _strings(proto: tensor_pb2.TensorProto, shape: tuple[int, ...], count: int) -> NDArray[np.object_]:
     if len(proto.string_val) != count:
         raise InvalidTensor(f"string_val has {len(proto.string_val)} values, shape {list(shape)} needs {count}")
     values = np.empty(count, dtype=np.object_)
     values[:] = list(proto.string_val)
     return values.reshape(shape)
+
+
+def _floats(proto: tensor_pb2.TensorProto) -> NDArray[np.float32]:
+    # Through the wire's own bytes, several times faster than one Python float after the other.
+    alone = tensor_pb2.TensorProto()
+    alone.CopyFrom(proto)
+    alone.DiscardUnknownFields()
+    for field, _ in alone.ListFields():
+        if field.name != "float_val":
+            alone.ClearField(field.name)
+    content = alone.SerializeToString()
+    return np.frombuffer(content, dtype="<f4", offset=len(content) - 4 * len(proto.float_val))
 
 
 def _listed(values: Any, number: int, dtype: np.dtype[Any], field: str) -> NDArray[Any]:

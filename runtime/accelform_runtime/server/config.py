@@ -6,9 +6,11 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from accelform_runtime.errors import ConfigInvalid
+
+ENGINES: Final = ("auto", "onnxruntime", "native")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ class ServiceConfig:
     """Time that accepted calls get to finish after SIGTERM."""
     threads: int = 0
     """Threads of the model; 0 takes them from CPU affinity and cgroup quota."""
+    engine: str = "auto"
+    """What computes the model: onnxruntime, native, or auto: native wherever it can, onnxruntime elsewhere."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -72,6 +76,8 @@ class ServiceConfig:
         ):
             if getattr(self, name) < least:
                 problems.append(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.engine not in ENGINES:
+            problems.append(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
         if not 0 <= self.drain_seconds <= 3600:
             problems.append(f"drain_seconds must be between 0 and 3600, not {self.drain_seconds}")
         return problems

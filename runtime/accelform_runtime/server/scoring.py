@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from grpc import aio
+from numpy.typing import NDArray
 
+from accelform_runtime.device.exactness import Exactness
 from accelform_runtime.device.fpga import Fpga
 from accelform_runtime.errors import AccelRuntimeError, DeadlinePassed, ServiceUnreachable
 from accelform_runtime.protocol import MEASURED_KEY, PREDICTION_SERVICE, REQUEST_ID_KEY
@@ -17,8 +19,12 @@ from accelform_runtime.server import images, predict
 from accelform_runtime.server.auth import new_request_id
 from accelform_runtime.server.config import ServiceConfig
 from accelform_runtime.server.logs import Log
+from accelform_runtime.server.metadata import Metadata, asks_for_certificate, exactness_metadata, model_metadata
 from accelform_runtime.server.modelled import ModelledFpga, ModelledTimes
 from accelform_runtime.server.queue import FpgaQueue, Wanted
+
+Scored = tuple[bytes, ModelledTimes, Exactness | None]
+"""The reply, its times, and why it is exact where the call asked for that."""
 
 _INTERNAL: Final = "the service failed on this call; its log tells why under this call's request_id"
 
@@ -31,6 +37,7 @@ class Scoring:
         self._queue = queue
         self._log = log
         self._resident: tuple[Fpga, ModelledFpga] | None = None
+        self._about: Metadata = ()
         self._draining = False
         self._in_flight = 0
         self._idle = asyncio.Event()
@@ -40,6 +47,7 @@ class Scoring:
         """Starts answering with the model on `fpga`."""
         bundle = fpga.bundle
         self._resident = (fpga, ModelledFpga(latency_ms=bundle.latency_ms, occupancy_ms=bundle.occupancy_ms))
+        self._about = model_metadata(fpga)
 
     async def drain(self) -> None:
         """Turns new calls away from now on, and returns once no accepted call is unanswered."""
@@ -68,11 +76,15 @@ class Scoring:
         told = asyncio.ensure_future(context.send_initial_metadata(((REQUEST_ID_KEY, request_id),)))
         told.add_done_callback(lambda sent: sent.cancelled() or sent.exception())
         try:
-            reply, times = await self._score(message, arrival, context.time_remaining())
+            certified = asks_for_certificate(context.invocation_metadata() or ())
+            reply, times, exactness = await self._score(message, certified, arrival, context.time_remaining())
             await told
             measured_ms = (time.monotonic() - arrival) * 1000
-            context.set_trailing_metadata((*times.metadata(), (MEASURED_KEY, f"{measured_ms:.3f}")))
+            about = (*self._about, *exactness_metadata(exactness)) if exactness else self._about
+            context.set_trailing_metadata((*times.metadata(), *about, (MEASURED_KEY, f"{measured_ms:.3f}")))
             code, fields = "OK", {"fpga_ms": round(times.latency_ms, 4), "fpga_queue_ms": round(times.queue_ms, 4)}
+            if exactness:
+                fields["exactness"] = exactness.how
             return reply
         except AccelRuntimeError as error:
             code, detail = error.status, str(error)
@@ -95,7 +107,7 @@ class Scoring:
             asyncio.get_running_loop().call_soon(line)  # after the reply is on its way
         raise AssertionError("abort raises")
 
-    async def _score(self, message: bytes, arrival: float, remaining: float | None) -> tuple[bytes, ModelledTimes]:
+    async def _score(self, message: bytes, certified: bool, arrival: float, remaining: float | None) -> Scored:
         if self._draining:
             raise ServiceUnreachable("the service is stopping; ask again, its successor or another replica answers")
         if self._resident is None:
@@ -105,16 +117,26 @@ class Scoring:
         deadline = arrival + (limit if remaining is None else min(limit, remaining))
         wait_ms = self._config.max_request_wait_time_ms
 
-        def work(wanted: Wanted) -> tuple[bytes, ModelledTimes]:
+        def work(wanted: Wanted) -> Scored:
             question = predict.parse(message, fpga.bundle, self._config.name)
             names = [name for _, name in question.outputs]
-            results = []
-            for data in question.images:
+            results: list[dict[str, NDArray[Any]]] = []
+            proofs: list[Exactness] = []
+            for value in question.values:
                 if not wanted():
-                    raise DeadlinePassed("the call's time was over before all of its images were scored")
-                results.append(fpga.run(images.decode(data)[None], names))
-            times = modelled.submit(arrival, len(question.images))
-            return predict.answer(question, results, fpga.bundle), times
+                    raise DeadlinePassed("the call's time was over before all of its inputs were scored")
+                array = images.decode(value)[None] if isinstance(value, bytes) else value
+                if certified:
+                    result, proof = fpga.run_certified(array, names, wanted)
+                    proofs.append(proof)
+                else:
+                    result = fpga.run(array, names)
+                if not results:
+                    predict.check_reply(question, result)
+                results.append(result)
+            times = modelled.submit(arrival, len(question.values))
+            exactness = Exactness.of(proofs) if certified else None
+            return predict.answer(question, results, fpga.bundle), times, exactness
 
         wait_until = arrival + wait_ms / 1000 if wait_ms else None
         return await self._queue.run(work, deadline=deadline, wait_until=wait_until)  # type: ignore[no-any-return]

@@ -18,6 +18,7 @@ from accelform_runtime.device.fpga import Fpga
 from accelform_runtime.device.lock import DeviceLock, Resident
 from accelform_runtime.errors import AddressUnavailable, ServiceUnreachable
 from accelform_runtime.keys import KeyFile
+from accelform_runtime.protocol import NO_BITSTREAM
 from accelform_runtime.server.auth import KeyInterceptor
 from accelform_runtime.server.config import ServiceConfig
 from accelform_runtime.server.health import Health
@@ -87,7 +88,7 @@ class _Service:
 
     async def _load(self, queue: FpgaQueue, scoring: Scoring, health: Health, stop: asyncio.Event) -> None:
         def load(_wanted: Wanted) -> Fpga:
-            fpga = Fpga(self._model_folder, threads=self._config.threads)
+            fpga = Fpga(self._model_folder, threads=self._config.threads, engine=self._config.engine)
             fpga.warm_up()
             return fpga
 
@@ -101,7 +102,15 @@ class _Service:
         fpga = loading.result()
         scoring.take(fpga)
         await health.set_serving(True)
-        self._log.write("serving", threads=fpga.threads, load_ms=round(fpga.load_seconds * 1000, 1))
+        self._log.write(
+            "serving",
+            threads=fpga.threads,
+            load_ms=round(fpga.load_seconds * 1000, 1),
+            engine=fpga.engine,
+            engine_reason=fpga.engine_reason,
+            number_format=fpga.bundle.number_format,
+            bitstream=fpga.bundle.family or NO_BITSTREAM,
+        )
 
     async def _drain(self, server: aio.Server, queue: FpgaQueue, scoring: Scoring, health: Health) -> None:
         await health.set_serving(False)

@@ -101,13 +101,13 @@ def tiny_model() -> bytes:
     return model.SerializeToString()
 
 
-def write_bundle(folder: Path) -> Path:
-    """A bundle as the conversion writes it, around the tiny model."""
+def write_bundle(folder: Path, model: bytes | None = None, **changes: Any) -> Path:
+    """A bundle as the conversion writes it, around the tiny model or `model`; `changes` are to its description."""
     folder.mkdir(parents=True)
-    model = tiny_model()
+    model = model or tiny_model()
     (folder / "model.onnx").write_bytes(model)
     bundle = {
-        "schema": 1,
+        "schema": 2,
         "name": "resnet50-digits",
         "version": "3",
         "family": "resnet50",
@@ -118,6 +118,7 @@ def write_bundle(folder: Path) -> Path:
         "labels": [str(label) for label in range(CLASSES)],
         "estimate": {"latency_ms": 1.78, "occupancy_ms": 1.53},
         "files": {"model.onnx": {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model)}},
+        **changes,
     }
     (folder / "bundle.json").write_text(json.dumps(bundle), encoding="utf-8")
     return folder

@@ -31,6 +31,7 @@ def test_settings_are_public():
         "auth_enabled",
         "device_lock_file",
         "drain_seconds",
+        "engine",
         "image",
         "keys_file",
         "listen_address",
@@ -66,6 +67,14 @@ def test_wrong_types(settings, words):
     """A value of another type is refused by name."""
     with pytest.raises(ConfigInvalid, match=words):
         config(**settings)
+
+
+def test_engine():
+    """The engine is chosen by itself unless a known one is named."""
+    assert config().engine == "auto"
+    assert config(engine="native").engine == "native"
+    with pytest.raises(ConfigInvalid, match="auto, onnxruntime, native"):
+        config(engine="gpu")
 
 
 def test_unknown_and_missing_keys(tmp_path):

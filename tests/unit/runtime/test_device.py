@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 
 import pytest
 
-from accelform_runtime.device.bundle import Bundle
+from accelform_runtime.device.bundle import Bundle, FileInfo, verify
 from accelform_runtime.device.lock import DeviceLock, Resident, read_resident
 from accelform_runtime.device.threads import available_threads
 from accelform_runtime.errors import BundleInvalid, ConfigInvalid, DeviceBusy
@@ -72,9 +73,13 @@ def test_lock_without_a_folder(tmp_path):
         DeviceLock(tmp_path / "none" / "fpga.json", RESIDENT)
 
 
+FILE = {"sha256": "ab", "size_bytes": 3}
+TENSOR = {"name": "in:0", "alias": "images", "encoding": "", "dtype": "DT_FLOAT", "shape": [-1, 8, 8, 3]}
+
+
 def description() -> dict:
     return {
-        "schema": 1,
+        "schema": 2,
         "name": "digits",
         "version": "7",
         "family": "resnet50",
@@ -97,14 +102,34 @@ def test_bundle(tmp_path):
     assert (bundle.name, bundle.version, bundle.latency_ms, bundle.occupancy_ms) == ("digits", 7, 1.78, 1.5)
     assert bundle.inputs[0].alias == "images"
     assert bundle.outputs[0].shape == (-1, 10)
-    assert bundle.model_sha256 == "ab"
+    assert bundle.takes_images
+    assert bundle.files["model.onnx"] == FileInfo(sha256="ab", size_bytes=3)
+
+
+def test_bundle_of_a_tensor_model(tmp_path):
+    """Without an encoding the input is the tensor itself; a network that matches no family has no bitstream."""
+    (tmp_path / "bundle.json").write_text(json.dumps({**description(), "inputs": [TENSOR], "family": None}))
+
+    bundle = Bundle.read(tmp_path)
+
+    assert not bundle.takes_images
+    assert bundle.inputs[0].shape == (-1, 8, 8, 3)
+    assert bundle.family == ""
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 2}, "schema 1"),
-        ({"name": None, "inputs": []}, "exactly one input"),
+        ({"schema": 1}, "is of schema 1; this runtime reads schema 2"),
+        ({"schema": "2"}, "no known schema"),
+        ({"name": None, "inputs": []}, "exactly one is served"),
+        ({"inputs": [TENSOR, {**TENSOR, "name": "b:0"}]}, "2 inputs"),
+        ({"inputs": [{**TENSOR, "encoding": "jpeg"}]}, "encoding 'jpeg'"),
+        ({"inputs": [{**TENSOR, "dtype": "DT_STRING"}]}, "no type of numbers"),
+        ({"inputs": [{**TENSOR, "shape": [8, 8, 3]}]}, "no batch dimension"),
+        ({"inputs": [{**TENSOR, "shape": [-1, 0, 3]}]}, "impossible shape"),
+        ({"files": {"model.onnx": FILE, "../model.onnx": FILE}}, "not the name of a file beside it"),
+        ({"files": {"model.onnx": FILE, "": FILE}}, "not the name of a file beside it"),
         ({"outputs": []}, "no output"),
         ({"estimate": {}}, "latency_ms"),
         ({"estimate": {"latency_ms": 1, "occupancy_ms": 2}}, "occupancy"),
@@ -130,6 +155,31 @@ def test_bundles_that_are_none(tmp_path, content):
 
     with pytest.raises(BundleInvalid):
         Bundle.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: path.unlink(), "cannot read"),
+        (lambda path: path.write_bytes(b"[1, 2"), "5 bytes, its bundle says 6"),
+        (lambda path: path.write_bytes(b"[1, 3]"), "does not match the sha256"),
+    ],
+)
+def test_every_listed_file_is_verified(tmp_path, damage, words):
+    """A file that is missing, cut or altered is refused, also one that this runtime would never open."""
+    files = {"model.onnx": b"model", "fpga.json": b"[1, 2]"}
+    listed = {}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        listed[name] = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+    (tmp_path / "bundle.json").write_text(json.dumps({**description(), "files": listed}))
+    bundle = Bundle.read(tmp_path)
+    verify(tmp_path, bundle)
+
+    damage(tmp_path / "fpga.json")
+
+    with pytest.raises(BundleInvalid, match=words):
+        verify(tmp_path, bundle)
 
 
 def test_modelled_queue():
