@@ -31,6 +31,14 @@ IMAGENET_CLASSES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Weights published by TensorFlow-Slim: the file and the archive it is in."""
+
+    file: str
+    archive: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """One row: the names and sizes that Azure ML's accelerated models package gave the network.
 
@@ -45,6 +53,8 @@ class Family:
         default_classes: of the published weights; the background of a detector not counted
         softmax: whether the default classifier ends in probabilities; else in scores
         preprocess: what the published weights were trained with
+        max_width_divisor: how much narrower the same topology can be
+        checkpoint: the published ImageNet weights; None: there are none
         build: the network, by `width_divisor` (and `classes`, where there is no feature length)
         classifier: the default classifier's variables, by feature length and classes; None: there is none
     """
@@ -63,6 +73,8 @@ class Family:
     default_classes: int
     softmax: bool
     preprocess: Preprocess
+    max_width_divisor: int = 64
+    checkpoint: Checkpoint | None = None
     build: Callable[..., Network]
     classifier: Callable[[int, int], Variables] | None
     plan: Callable[..., ResNetPlan] = resnet_v1_50
@@ -96,9 +108,8 @@ class Family:
         return self.classifier(self.feature_length // width_divisor, classes)
 
 
-def _resnet(
-    depth: int, *, versions: tuple[str, str], prediction: str, build: Callable[..., Network], scope: str
-) -> Family:
+def _resnet(depth: int, *, versions: tuple[str, str], prediction: str) -> Family:
+    scope = f"resnet_v1_{depth}"
     return Family(
         name=f"resnet{depth}",
         title=f"ResNet {depth}",
@@ -114,7 +125,8 @@ def _resnet(
         default_classes=IMAGENET_CLASSES,
         softmax=True,
         preprocess=Preprocess(),
-        build=build,
+        checkpoint=Checkpoint(file=f"{scope}.ckpt", archive=f"{scope}_2016_08_28.tar.gz"),
+        build=partial(resnet_v1, scope, FEATURES),
         classifier=partial(resnet_v1_classifier, scope),
     )
 
@@ -124,15 +136,11 @@ _ROWS = (
         50,
         versions=("1.1.3", "1.1.2"),
         prediction="classifier_1/resnet_v1_50/predictions/Softmax:0",
-        build=partial(resnet_v1, "resnet_v1_50", FEATURES),
-        scope="resnet_v1_50",
     ),
     _resnet(
         152,
         versions=("1.1.2", "1.1.3"),
         prediction="classifier/resnet_v1_152/predictions/Softmax:0",
-        build=partial(resnet_v1, "resnet_v1_152", FEATURES),
-        scope="resnet_v1_152",
     ),
     Family(
         name="densenet121",
@@ -149,6 +157,7 @@ _ROWS = (
         default_classes=IMAGENET_CLASSES,
         softmax=True,
         preprocess=Preprocess(scaling_factor=0.017),
+        max_width_divisor=32,
         build=partial(densenet121, FEATURES),
         classifier=densenet121_classifier,
     ),
@@ -167,6 +176,7 @@ _ROWS = (
         default_classes=IMAGENET_CLASSES,
         softmax=False,
         preprocess=Preprocess(),
+        checkpoint=Checkpoint(file="vgg_16.ckpt", archive="vgg_16_2016_08_28.tar.gz"),
         build=partial(vgg_16, FEATURES),
         classifier=vgg_16_classifier,
     ),

@@ -3,10 +3,16 @@
     featurizer: resnet50
     weights: {source: file, path: featurizer.npz, width_multiplier: 0.125}
     classifier: {path: classifier.npz, labels: labels.txt}
-    preprocess: {order: RGB, scaling_factor: 1.0}
+    preprocess: {order: RGB, scaling_factor: 1.0, resize: aspect}
 
 `weights` may also be `{source: imagenet}` or `{source: seeded, seed: 0}`, `classifier` `{classes: 10, seed: 0}`.
-Paths are relative to the file and stay inside its folder. `classifier` and `preprocess` are optional.
+Paths are relative to the file and stay inside its folder. `classifier` and `preprocess` are optional; what is left out
+of `preprocess` is the family's own. A detector has no classifier but classes itself:
+
+    featurizer: ssd_vgg
+    weights: {source: file, path: detector.npz}
+    classes: 3
+    labels: labels.txt
 """
 
 from __future__ import annotations
@@ -15,12 +21,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
 from accelform.errors import InvalidFeaturizerSpec, NotAModel
-from accelform.featurizers.families import FAMILIES
+from accelform.featurizers.families import FAMILIES, Family
 from accelform.featurizers.preprocessing import Preprocess
 
 __all__ = [
@@ -35,8 +41,10 @@ __all__ = [
 ]
 
 ORDERS = ("RGB", "BGR")
+RESIZES = {"aspect": True, "free": False}
+"""`preprocess.resize` -> `keep_aspect_ratio`."""
+
 MAX_CLASSES = 100_000
-MAX_WIDTH_DIVISOR = 64
 WEIGHT_SOURCES = ("file", "imagenet", "seeded")
 
 
@@ -85,12 +93,18 @@ class SeededClassifier:
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturizerSpec:
-    """A parsed specification."""
+    """A parsed specification.
+
+    Attributes:
+        classes, labels: a detector's: kinds of object, the background not counted, and the file with one label each
+    """
 
     featurizer: str
     weights: FileWeights | ImagenetWeights | SeededWeights
     classifier: FileClassifier | SeededClassifier | None = None
     preprocess: Preprocess = field(default_factory=Preprocess)
+    classes: int | None = None
+    labels: str | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -98,6 +112,7 @@ class FeaturizerSpec:
         found = [self.weights.path] if isinstance(self.weights, FileWeights) else []
         if isinstance(self.classifier, FileClassifier):
             found += [path for path in (self.classifier.path, self.classifier.labels) if path is not None]
+        found += [self.labels] if self.labels is not None else []
         return tuple(dict.fromkeys(found))
 
 
@@ -136,18 +151,30 @@ class _Reader:
         self.problems: list[str] = []
 
     def spec(self, raw: Mapping[str, Any]) -> FeaturizerSpec:
-        self._only(raw, "", ("featurizer", "weights", "classifier", "preprocess"))
-        family = raw["featurizer"]
-        if not isinstance(family, str) or family not in FAMILIES:
-            self.problems.append(f"featurizer is {family!r}; known: {', '.join(FAMILIES)}")
+        name = raw["featurizer"]
+        family = FAMILIES.get(name) if isinstance(name, str) else None
+        if family is None:
+            self.problems.append(f"featurizer is {name!r}; known: {', '.join(FAMILIES)}")
+            family = FAMILIES["resnet50"]
+        detects = family.classifier is None
+        own = ["classes", "labels"] if detects else ["classifier"]
+        if detects and raw.get("classifier") is not None:
+            self.problems.append(
+                f"classifier is given, but {family.name} has none: it gives class scores and boxes itself; "
+                "use classes and labels instead"
+            )
+            own.append("classifier")
+        self._only(raw, "", ("featurizer", "weights", *own, "preprocess"))
         return FeaturizerSpec(
-            featurizer=str(family),
-            weights=self._weights(raw),
-            classifier=self._classifier(raw),
-            preprocess=self._preprocess(raw),
+            featurizer=family.name,
+            weights=self._weights(raw, family),
+            classifier=None if detects else self._classifier(raw),
+            preprocess=self._preprocess(raw, family.preprocess),
+            classes=self._object_classes(raw, family) if detects else None,
+            labels=self._path(raw, "labels") if detects and raw.get("labels") is not None else None,
         )
 
-    def _weights(self, raw: Mapping[str, Any]) -> FileWeights | ImagenetWeights | SeededWeights:
+    def _weights(self, raw: Mapping[str, Any], family: Family) -> FileWeights | ImagenetWeights | SeededWeights:
         if "weights" not in raw:
             self.problems.append("weights is missing; e.g. weights: {source: seeded, seed: 0}")
             return SeededWeights()
@@ -158,10 +185,15 @@ class _Reader:
         if source == "file":
             self._only(section, "weights.", ("source", "path", "width_multiplier"))
             return FileWeights(
-                path=self._path(section, "weights.path"), width_multiplier=self._width_multiplier(section)
+                path=self._path(section, "weights.path"), width_multiplier=self._width_multiplier(section, family)
             )
         if source == "imagenet":
             self._only(section, "weights.", ("source",))
+            if family.checkpoint is None:
+                having = ", ".join(name for name, row in FAMILIES.items() if row.checkpoint is not None)
+                self.problems.append(
+                    f"weights.source is 'imagenet', but for {family.name} none are published; they are for {having}"
+                )
             return ImagenetWeights()
         if source == "seeded":
             self._only(section, "weights.", ("source", "seed"))
@@ -185,35 +217,51 @@ class _Reader:
             seed=self._whole(section, "classifier.seed", default=0, low=0, high=2**32 - 1),
         )
 
-    def _preprocess(self, raw: Mapping[str, Any]) -> Preprocess:
+    def _preprocess(self, raw: Mapping[str, Any], usual: Preprocess) -> Preprocess:
         if raw.get("preprocess") is None:
-            return Preprocess()
+            return usual
         section = self._section(raw, "preprocess")
         if section is None:
-            return Preprocess()
-        self._only(section, "preprocess.", ("order", "scaling_factor"))
-        order = section.get("order", "RGB")
+            return usual
+        self._only(section, "preprocess.", ("order", "scaling_factor", "resize"))
+        order = section.get("order", usual.order)
         if order not in ORDERS:
             self.problems.append(f"preprocess.order is {order!r}; known: {', '.join(ORDERS)}")
-        factor = section.get("scaling_factor", 1.0)
+        factor = section.get("scaling_factor", usual.scaling_factor)
         if not _is_number(factor) or not math.isfinite(factor) or not 1e-6 <= abs(factor) <= 1e3:
             self.problems.append(f"preprocess.scaling_factor is {factor!r}; it must be a number from 0.000001 to 1000")
             factor = 1.0
-        return Preprocess(order=str(order), scaling_factor=float(factor))
+        resize = section.get("resize", "aspect" if usual.keep_aspect_ratio else "free")
+        if not isinstance(resize, str) or resize not in RESIZES:
+            self.problems.append(f"preprocess.resize is {resize!r}; known: {', '.join(RESIZES)}")
+            resize = "aspect"
+        return Preprocess(order=str(order), scaling_factor=float(factor), keep_aspect_ratio=RESIZES[resize])
 
-    def _width_multiplier(self, section: Mapping[str, Any]) -> float:
+    def _object_classes(self, raw: Mapping[str, Any], family: Family) -> int:
+        most = family.default_classes
+        value = raw.get("classes", most)
+        if _is_whole(value) and value > most:
+            self.problems.append(
+                f"classes is {value}; {family.name} takes at most {most}, the background not counted: "
+                "the FPGA's deployment has no room for more"
+            )
+            return most
+        return self._whole(raw, "classes", default=most, low=1, high=most)
+
+    def _width_multiplier(self, section: Mapping[str, Any], family: Family) -> float:
         value = section.get("width_multiplier", 1)
+        most = family.max_width_divisor
         fine = _is_number(value) and 0 < value <= 1
-        divisor = round(1 / value) if fine and value >= 1 / (2 * MAX_WIDTH_DIVISOR) else 0
-        if not divisor or divisor > MAX_WIDTH_DIVISOR or divisor & (divisor - 1) or float(value) != 1 / divisor:
-            allowed = ", ".join(f"{2.0**-power:g}" for power in range(MAX_WIDTH_DIVISOR.bit_length()))
-            self.problems.append(f"weights.width_multiplier is {value!r}; allowed: {allowed}")
+        divisor = round(1 / value) if fine and value >= 1 / (2 * most) else 0
+        if not divisor or divisor > most or divisor & (divisor - 1) or float(value) != 1 / divisor:
+            allowed = ", ".join(f"{2.0**-power:g}" for power in range(most.bit_length()))
+            self.problems.append(f"weights.width_multiplier is {value!r}; {family.name} takes {allowed}")
             return 1.0
         return float(value)
 
     def _whole(self, section: Mapping[str, Any], key: str, *, default: int | None, low: int, high: int) -> int:
         value = section.get(key.rpartition(".")[2], default)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        if not _is_whole(value) or not low <= value <= high:
             self.problems.append(f"{key} is {value!r}; it must be a whole number from {low} to {high}")
             return low
         return value
@@ -241,6 +289,10 @@ class _Reader:
             for key in section
             if key not in known
         ]
+
+
+def _is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:
