@@ -14,6 +14,9 @@
     │   ├── InvalidFeaturizerSpec    the specification has problems, all listed
     │   ├── InvalidWeights       arrays are missing or have wrong shapes, types or values
     │   ├── UnknownTensor        a tensor was asked for that the model doesn't have
+    │   ├── UnsafeModel          a model file carries what would run, or reach outside, when it is loaded
+    │   ├── TensorFlowMissing    no Python with TensorFlow to read its files with
+    │   ├── ImportFailed         TensorFlow could not read the files, or took too much memory or time
     │   ├── UnknownNumberFormat  no number format profile of that name
     │   ├── WeightsUnreadable    a weight file is damaged, unsafe, too large or of an unsupported format
     │   ├── DownloadUnavailable  published weights can't be fetched from here
@@ -204,3 +207,15 @@ class NoDefaultClassifier(UserError):
 
 class UnsupportedModel(UserError):
     """A network that cannot be served: unsupported operators, sizes or inputs; the message names the first of them."""
+
+
+class UnsafeModel(UserError):
+    """A model file carries what would be executed, or would reach outside it, when it is loaded; it was not loaded."""
+
+
+class TensorFlowMissing(UserError):
+    """No Python with TensorFlow and tf2onnx was found to read TensorFlow's and Keras's files with."""
+
+
+class ImportFailed(UserError):
+    """TensorFlow could not read a model's files, or needed more memory or time than it was given."""
