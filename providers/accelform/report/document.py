@@ -1,0 +1,156 @@
+"""The report of one conversion as data: everything that the page shows, and `report.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelform.report.parts import Part, parts_of
+from accelform.report.rows import LayerRow, rows_of
+
+if TYPE_CHECKING:
+    from accelform.conversion.split import SplitModel
+    from accelform.report.fidelity import Fidelity
+    from accelform_runtime.numerics.format import NumberFormat
+    from accelform_runtime.timing.estimate import Estimate
+
+REPORT_SCHEMA = 2
+JSON_FILE = "report.json"
+HTML_FILE = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What one conversion made.
+
+    Attributes:
+        source: what it was made from, as rows to show: key -> text (`path`, `digest`, `framework`, ...)
+        family, family_title: matched; None and "" if none is
+        mismatch: why no family matches, in words; empty if one does
+        bitstream: whether there is an FPGA that could run it: a family matches, and the format is quantised
+        network: scope that layers' names are without
+        parts: front, FPGA's part, head
+        fidelity: None where nothing was measured
+        labels: one per class; empty if there are none
+        links: title -> path, relative to the report
+    """
+
+    name: str
+    version: str
+    source: Mapping[str, str]
+    family: str | None
+    family_title: str
+    mismatch: str
+    bitstream: bool
+    number_format: NumberFormat
+    estimate: Estimate
+    network: str
+    parts: tuple[Part, Part, Part]
+    layers: tuple[LayerRow, ...]
+    fidelity: Fidelity | None
+    labels: tuple[str, ...]
+    links: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data: docs/fidelity.md describes it."""
+        return {
+            "schema": REPORT_SCHEMA,
+            "name": self.name,
+            "version": self.version,
+            "source": dict(self.source),
+            "family": self.family,
+            "family_title": self.family_title,
+            "bitstream": self.bitstream,
+            "mismatch": self.mismatch,
+            "number_format": self.number_format.as_dict(),
+            "estimate": self.estimate.as_dict(),
+            "parts": [part.as_dict() for part in self.parts],
+            "layers": [layer.as_dict() for layer in self.layers],
+            "fidelity": self.fidelity.as_dict() if self.fidelity else None,
+            "links": dict(self.links),
+        }
+
+
+def make_report(
+    *,
+    name: str,
+    version: str,
+    source: Mapping[str, str],
+    split: SplitModel,
+    fmt: NumberFormat,
+    estimate: Estimate,
+    fidelity: Fidelity | None = None,
+    links: Mapping[str, str] | None = None,
+) -> Report:
+    """Puts together what is known; pure, and needs no weights."""
+    from accelform.featurizers.families import FAMILIES
+
+    family = FAMILIES.get(split.family or "")
+    return Report(
+        name=name,
+        version=version,
+        source=source,
+        family=split.family,
+        family_title=family.title if family else "",
+        mismatch=split.mismatch,
+        bitstream=split.family is not None and fmt.quantised,
+        number_format=fmt,
+        estimate=estimate,
+        network=split.network.name,
+        parts=parts_of(split, fmt),
+        layers=rows_of(split.network, estimate, fidelity),
+        fidelity=fidelity,
+        labels=split.labels,
+        links=links or {},
+    )
+
+
+def write_report(
+    *,
+    output_dir: Path,
+    name: str,
+    version: str,
+    source: Mapping[str, str],
+    split: SplitModel,
+    fmt: NumberFormat,
+    estimate: Estimate,
+    fidelity: Fidelity | None = None,
+    links: Mapping[str, str] | None = None,
+) -> dict[str, Path]:
+    """Writes `report.html` and `report.json` into `output_dir`; the same arguments give the same bytes.
+
+    `links` are title -> path relative to `output_dir`. Returns file name -> path.
+    """
+    report = make_report(
+        name=name,
+        version=version,
+        source=source,
+        split=split,
+        fmt=fmt,
+        estimate=estimate,
+        fidelity=fidelity,
+        links=links,
+    )
+    output_dir.mkdir(parents=True, exist_ok=True)
+    return {
+        HTML_FILE: write_html(report, output_dir / HTML_FILE),
+        JSON_FILE: write_json(report, output_dir / JSON_FILE),
+    }
+
+
+def write_html(report: Report, path: Path) -> Path:
+    """The page."""
+    from accelform.report.page import render
+
+    path.write_text(render(report), encoding="utf-8", newline="\n")
+    return path
+
+
+def write_json(report: Report, path: Path) -> Path:
+    """The data."""
+    text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    path.write_text(text.encode("utf-8", "replace").decode(), encoding="utf-8", newline="\n")
+    return path

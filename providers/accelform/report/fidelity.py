@@ -1,0 +1,270 @@
+"""What a number format makes of a model, on images: against the same model's float32 graph, layer by layer.
+
+Images go through both graphs one at a time, and only sums are kept: memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from accelform.report.agreement import Agreement, AgreementSums
+from accelform.report.detection import DetectionAgreement, DetectionSums
+from accelform.report.feeding import Pixels, feed
+from accelform.report.probe import Probe, open_probe
+from accelform.report.signal import SignalSums, finite
+
+if TYPE_CHECKING:
+    from accelform.conversion.model import BuiltModel
+    from accelform.conversion.split import SplitModel
+    from accelform.report.samples import Sample
+    from accelform_runtime.network.network import Network
+    from accelform_runtime.numerics.format import NumberFormat
+
+FLOAT32 = "float32"
+LIMIT_DB = 10.0
+"""Below it a layer has gone wrong: its noise has a tenth of its signal's power."""
+
+BOX_COORDINATES = 4
+SEVERAL_HEADS = 2
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFidelity:
+    """One layer's output against the float32 graph's same layer.
+
+    Attributes:
+        sqnr_db: 10 log10(sum of squares / sum of squared differences) over all images; infinite where nothing differs
+        worst_db: of the worst image
+        drop_db: what the layer loses: its worst input's `sqnr_db` minus its own; None after a layer without noise
+    """
+
+    name: str
+    sqnr_db: float
+    worst_db: float
+    drop_db: float | None
+
+    @property
+    def exact(self) -> bool:
+        return self.sqnr_db == inf
+
+    @property
+    def finite_db(self) -> float | None:
+        return finite(self.sqnr_db)
+
+    @property
+    def finite_worst_db(self) -> float | None:
+        return finite(self.worst_db)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorFidelity:
+    """A tensor that leaves the FPGA or the service, over all images."""
+
+    tensor: str
+    sqnr_db: float
+    cosine: float
+    largest_difference: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """The measurement.
+
+    Attributes:
+        limit_db: below it a layer has gone wrong
+        layers: in execution order; empty where they were not asked for
+        first_wrong: the first layer in execution order below `limit_db`; None: none is
+        largest_drop: the layer that loses most against its inputs
+        features: tensors that leave the FPGA
+        outputs: tensors that leave the service
+        agreement: of classifiers, else None
+        detections: of detectors, else None
+    """
+
+    number_format: str
+    images: int
+    limit_db: float
+    layers: tuple[LayerFidelity, ...]
+    first_wrong: str | None
+    largest_drop: str | None
+    features: tuple[TensorFidelity, ...]
+    outputs: tuple[TensorFidelity, ...]
+    agreement: Agreement | None
+    detections: DetectionAgreement | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data; decibels are null where nothing differs."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+def measure(
+    split: SplitModel,
+    samples: Sequence[Sample],
+    *,
+    fmt: NumberFormat,
+    build: Callable[[SplitModel, NumberFormat], BuiltModel],
+    layers: bool = True,
+    limit_db: float = LIMIT_DB,
+    pixels: Pixels | None = None,
+    threads: int = 0,
+    progress: Progress = lambda _: None,
+) -> Fidelity:
+    """Runs `samples` through the float32 graph and the one in `fmt`.
+
+    Args:
+        build: makes the served graph of a split model in a number format
+        layers: also look at every layer; else at what leaves the FPGA and the service
+        threads: of each graph's session; 0 leaves the number to onnxruntime
+
+    Raises:
+        CalibrationUnusable: there are no samples, or one does not fit.
+        InvalidWeights and what else `build` raises.
+    """
+    from accelform.errors import CalibrationUnusable
+    from accelform_runtime.numerics.format import load_profile
+
+    if not samples:
+        raise CalibrationUnusable("no images were named; fidelity is measured on some")
+    progress(f"building the {FLOAT32} graph")
+    reference = _probe(build(split, load_profile(FLOAT32)), split, layers=layers, threads=threads)
+    progress(f"building the {fmt.name} graph")
+    compared = _probe(build(split, fmt), split, layers=layers, threads=threads)
+    sums = Sums(split)
+    for number, sample in enumerate(samples, 1):
+        arrays = feed(sample, reference.inputs, pixels or Pixels())
+        sums.add(reference.run(arrays), compared.run(arrays), sample)
+        progress(f"image {number} of {len(samples)}, {sample.name}: {sums.line()}")
+    return sums.result(fmt.name, limit_db=limit_db, layers=layers)
+
+
+class Sums:
+    """Everything that is known of the images so far."""
+
+    def __init__(self, split: SplitModel) -> None:
+        self._network = split.network
+        self._values: dict[str, SignalSums] = {}
+        self._tensors = tuple(output.tensor for output in split.network.outputs)
+        self._outputs = tuple(output.name for output in split.outputs)
+        self._wire = {name: SignalSums() for name in self._outputs}
+        self._images = 0
+        self._scores = scores_output(split)
+        self._classes = class_outputs(split)
+        self._agreement, self._detections = AgreementSums(), DetectionSums()
+
+    def add(self, reference: Run, compared: Run, sample: Sample) -> None:
+        """Adds one image: what both graphs gave."""
+        (left, inside_left), (right, inside_right) = reference, compared
+        self._images += 1
+        for key, values in inside_left.items():
+            self._values.setdefault(key, SignalSums()).add(values, inside_right[key])
+        for sums, ours, theirs in zip(self._wire.values(), left, right, strict=True):
+            sums.add(ours, theirs)
+        if self._scores is not None:
+            self._agreement.add(left[self._scores], right[self._scores], image=sample.name, expected=sample.label)
+        if self._classes:
+            self._detections.add([left[i] for i in self._classes], [right[i] for i in self._classes])
+
+    def line(self) -> str:
+        """Where things stand, in a few words."""
+        found = []
+        if self._scores is not None:
+            found.append(f"top-1 agrees on {self._agreement.same} of {self._agreement.images}")
+        if self._classes:
+            found.append(f"{self._detections.same} of {self._detections.seen_by_either} detections agree")
+        worst = min((self._values[tensor] for tensor in self._tensors), key=lambda sums: sums.sqnr_db)
+        found.append(f"features {text_db(worst.sqnr_db)}, cosine {worst.cosine:.4f}")
+        return ", ".join(found)
+
+    def result(self, number_format: str, *, limit_db: float, layers: bool) -> Fidelity:
+        """After the last image."""
+        rows = layer_rows(self._network, self._values) if layers else ()
+        falling = [row for row in rows if row.drop_db is not None]
+        return Fidelity(
+            number_format=number_format,
+            images=self._images,
+            limit_db=limit_db,
+            layers=rows,
+            first_wrong=next((row.name for row in rows if row.sqnr_db < limit_db), None),
+            largest_drop=max(falling, key=lambda row: row.drop_db or 0.0).name if falling else None,
+            features=tuple(_tensor(tensor, self._values[tensor]) for tensor in self._tensors),
+            outputs=tuple(_tensor(name, sums) for name, sums in self._wire.items()),
+            agreement=self._agreement.result() if self._scores is not None else None,
+            detections=self._detections.result() if self._classes else None,
+        )
+
+
+Run = tuple[list[np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]
+
+
+def layer_rows(network: Network, sums: Mapping[str, SignalSums]) -> tuple[LayerFidelity, ...]:
+    """Steps that were looked at, in execution order."""
+    known = {step.name: sums[step.name].sqnr_db for step in network.steps if step.name in sums}
+    rows = []
+    for step in network.steps:
+        if step.name not in known:
+            continue
+        before = min((known.get(source, inf) for source in step.sources), default=inf)
+        own = known[step.name]
+        drop = before - own if before != inf and own != inf else None
+        rows.append(LayerFidelity(name=step.name, sqnr_db=own, worst_db=sums[step.name].worst_db, drop_db=drop))
+    return tuple(rows)
+
+
+def scores_output(split: SplitModel) -> int | None:
+    """Index of the output that holds a score per class; None where the model is no classifier.
+
+    That is the only output, [1, classes], unless it is the featurizer's own feature vector.
+    """
+    if len(split.outputs) != 1:
+        return None
+    (output,) = split.outputs
+    features = output.name in {tensor.tensor for tensor in split.network.outputs} and split.family is not None
+    vector = len(output.shape) > 1 and all(side == 1 for side in output.shape[1:-1])
+    return 0 if vector and output.shape[-1] > 1 and not features else None
+
+
+def class_outputs(split: SplitModel) -> tuple[int, ...]:
+    """Indexes of a detector's outputs that hold scores per anchor; empty where the model is none.
+
+    They are known by the names of the SSD family; of another network, by as many outputs of four coordinates.
+    """
+    from accelform.featurizers.networks.ssd_300_vgg import CLASS_TENSORS
+
+    if named := tuple(index for index, output in enumerate(split.outputs) if output.name in CLASS_TENSORS):
+        return named
+    sides = [output.shape[-1] if len(output.shape) > SEVERAL_HEADS else 0 for output in split.outputs]
+    boxes = sum(side == BOX_COORDINATES for side in sides)
+    scores = tuple(index for index, side in enumerate(sides) if side > 1 and side != BOX_COORDINATES)
+    return scores if boxes and boxes == len(scores) else ()
+
+
+def text_db(value: float) -> str:
+    """For people: `23.4 dB`, or `exact`."""
+    return "exact" if value == inf else f"{finite(value):.1f} dB"
+
+
+def _probe(built: BuiltModel, split: SplitModel, *, layers: bool, threads: int) -> Probe:
+    tensors = {output.tensor: output.tensor for output in split.network.outputs}
+    return open_probe(built, tensors | (dict(built.layer_values) if layers else {}), threads=threads)
+
+
+def _tensor(name: str, sums: SignalSums) -> TensorFidelity:
+    return TensorFidelity(tensor=name, sqnr_db=sums.sqnr_db, cosine=sums.cosine, largest_difference=sums.largest)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if value == inf else round(finite(value) or 0.0, 6)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
