@@ -68,11 +68,10 @@ class NativeEngine:
 
     def __init__(self, folder: Path, bundle: Bundle, threads: int) -> None:
         """Raises BundleInvalid."""
-        from accelform_runtime import native
+        from accelform_runtime.native import Engine as IntegerEngine
 
         self._parts = Parts(folder, bundle, threads)
-        packed = self._parts.packed()
-        self._engine = native.Engine(self._parts.network, packed, self._parts.fmt, threads=threads)
+        self._engine = IntegerEngine(self._parts.network, self._parts.packed(), self._parts.fmt, threads=threads)
 
     def run(self, value: NDArray[Any], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
         return self._parts.run(value, outputs, self._engine.run)
@@ -106,9 +105,9 @@ def choose(folder: Path, bundle: Bundle, *, setting: str, threads: int) -> Choic
 def native_problem(folder: Path, bundle: Bundle) -> str | None:
     """Why the native engine cannot run this model here; None where it can, as far as is known before loading."""
     try:
-        from accelform_runtime import native
+        from accelform_runtime.native import unavailable_reason
     except ImportError:
         return "the native engine is not part of this runtime"
     if problem := parts_problem(bundle):
         return problem
-    return native.unavailable_reason(Parts.format_of(folder, bundle))
+    return unavailable_reason(Parts.format_of(folder, bundle))

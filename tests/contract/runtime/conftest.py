@@ -343,6 +343,12 @@ def service(tmp_path_factory: pytest.TempPathFactory, bundle: Path, started: Cal
     return ready_service(started(tmp_path_factory.mktemp("shared") / "service", bundle, {}))
 
 
+@pytest.fixture(scope="session")
+def ready() -> Callable[[Service], Service]:
+    """ready(service): the same, once it serves."""
+    return ready_service
+
+
 def ready_service(service: Service) -> Service:
     """Waits for SERVING by the public health call."""
 
