@@ -1,0 +1,228 @@
+"""One Keras layer per step of a network. Each takes the list of maps that its step reads, [n, height, width, channels].
+
+Variables keep tf-slim's names and layouts, in float32, whatever the number format: rounding happens on the way through,
+so the same arrays fit a network in float32 and one in block floating point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accelform.training import arithmetic as ops
+from accelform.training.backend import keras, tf
+from accelform.training.folding import fold, normalised_scale
+from accelform.training.quantiser import pointwise, quantise
+from accelform_runtime.network.steps import (
+    IMAGE,
+    Add,
+    Affine,
+    AveragePool,
+    BatchNorm,
+    Concat,
+    Convolution,
+    MaxPool,
+    Mean,
+    Normalise,
+    Step,
+)
+from accelform_runtime.numerics.format import NumberFormat
+
+IN_CHANNELS = 2
+"""The axis of HWIO weights whose values form blocks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a network's layers compute.
+
+    Attributes:
+        number_format: what convolutions' maps and weights are rounded to, and everything between convolutions
+        batch_statistics: whether batch norm uses the batch's own mean and variance while training, and moves the
+            running ones; else it always uses the running ones, as the FPGA does
+        momentum: how much of the running statistics one training batch leaves
+        widened_by: the factor by which a narrow network will be widened (Net2WiderNet) when it is deployed: its
+            convolutions then hold these weights divided by it, which matters where an exponent is clamped
+        in_order: whether sums are taken in the definition's order, exactly and slowly; else in TensorFlow's
+    """
+
+    number_format: NumberFormat
+    batch_statistics: bool = True
+    momentum: float = 0.9
+    widened_by: int = 1
+    in_order: bool = False
+
+
+class StepLayer(keras.layers.Layer):  # type: ignore[misc, name-defined, unused-ignore]
+    """A step without variables; `compute` turns the maps it reads into the maps it gives."""
+
+    takes_training = False
+
+    def __init__(self, name: str, compute: Callable[[Sequence[Any]], Any] | None = None) -> None:
+        super().__init__(name=name.replace("/", "."), dtype="float32")
+        # XLA would fuse, and round, in an order of its own.
+        self.supports_jit = False
+        self._compute = compute
+
+    def call(self, sources: Sequence[Any]) -> Any:
+        assert self._compute is not None
+        return self._compute(sources)
+
+    @property
+    def named_variables(self) -> dict[str, Any]:
+        """Variable name -> Keras variable, in the order of the step's own `variables()`."""
+        return {}
+
+    def _batch_norm_variables(self, batch_norm: BatchNorm, channels: int) -> dict[str, Any]:
+        initial = {"gamma": "ones", "beta": "zeros", "moving_mean": "zeros", "moving_variance": "ones"}
+        return {
+            name: self.add_weight(
+                name=(part := name.rpartition("/")[2]),
+                shape=shape,
+                initializer=initial[part],
+                trainable=not part.startswith("moving_"),
+            )
+            for name, shape in batch_norm.variables(channels).items()
+        }
+
+    def _moments(self, maps: Any, moving: Sequence[Any], settings: Settings) -> tuple[Any, Any]:
+        """The batch's mean and variance per channel; the running ones move towards them."""
+        mean, variance = tf.nn.moments(maps, axes=(0, 1, 2))
+        for variable, value in zip(moving, (mean, variance), strict=True):
+            variable.assign(variable * settings.momentum + tf.stop_gradient(value) * (1 - settings.momentum))
+        return mean, variance
+
+
+class ConvolutionLayer(StepLayer):
+    """Maps already quantised, weights quantised with batch norm folded in, bias, rounding, ReLU."""
+
+    takes_training = True
+
+    def __init__(self, step: Convolution, settings: Settings) -> None:
+        super().__init__(step.name)
+        self._step, self._settings = step, settings
+        self._held_divided_by = 1 if step.source == IMAGE else settings.widened_by
+
+    def build(self, _: Any) -> None:
+        step = self._step
+        self._weights_variable = self.add_weight(name="weights", shape=step.weights_shape, initializer="he_normal")
+        self._biases = None
+        if step.biases is not None:
+            self._biases = self.add_weight(name="biases", shape=(step.out_channels,), initializer="zeros")
+        self._norm = (
+            [] if step.batch_norm is None else [*self._batch_norm_variables(step.batch_norm, step.out_channels).values()]
+        )
+
+    @property
+    def named_variables(self) -> dict[str, Any]:
+        values = [self._weights_variable, *([] if self._biases is None else [self._biases]), *self._norm]
+        return dict(zip(self._step.variables(), values, strict=True))
+
+    def call(self, sources: Sequence[Any], training: bool = False) -> Any:
+        (maps,), step, fmt = sources, self._step, self._settings.number_format
+        weights = tf.convert_to_tensor(self._weights_variable)
+        bias = None if self._biases is None else tf.convert_to_tensor(self._biases)
+        if self._norm:
+            gamma, beta, mean, variance = self._norm
+            if training and self.trainable and self._settings.batch_statistics:
+                plain = ops.convolve(maps, weights, step.window)
+                mean, variance = self._moments(plain, (mean, variance), self._settings)
+                # The statistics are of sums without the step's own biases, which therefore cancel out.
+                bias = None
+            assert step.batch_norm is not None
+            weights, bias = fold(weights, bias, (gamma, beta, mean, variance), step.batch_norm.epsilon)
+        total = self._convolve(maps, self._rounded(weights))
+        if bias is not None:
+            total = total + bias
+        total = pointwise(total, fmt=fmt)
+        return ops.relu(total) if step.relu else total
+
+    def _rounded(self, weights: Any) -> Any:
+        factor, fmt = float(self._held_divided_by), self._settings.number_format
+        if factor == 1.0:
+            return quantise(weights, fmt=fmt, axis=IN_CHANNELS)
+        return quantise(weights / factor, fmt=fmt, axis=IN_CHANNELS) * factor
+
+    def _convolve(self, maps: Any, weights: Any) -> Any:
+        if self._settings.in_order:
+            return ops.convolve_in_order(maps, weights, self._step.window, fmt=self._settings.number_format)
+        return ops.convolve(maps, weights, self._step.window)
+
+
+class AffineLayer(StepLayer):
+    """A batch norm that no convolution precedes, in the point-wise type."""
+
+    takes_training = True
+
+    def __init__(self, step: Affine, settings: Settings) -> None:
+        super().__init__(step.name)
+        self._step, self._settings = step, settings
+
+    def build(self, _: Any) -> None:
+        self._norm = [*self._batch_norm_variables(self._step.batch_norm, self._step.channels).values()]
+
+    @property
+    def named_variables(self) -> dict[str, Any]:
+        return dict(zip(self._step.variables(), self._norm, strict=True))
+
+    def call(self, sources: Sequence[Any], training: bool = False) -> Any:
+        (maps,), fmt = sources, self._settings.number_format
+        gamma, beta, mean, variance = self._norm
+        if training and self.trainable and self._settings.batch_statistics:
+            mean, variance = self._moments(maps, (mean, variance), self._settings)
+        scale, bias = normalised_scale((gamma, beta, mean, variance), self._step.batch_norm.epsilon)
+        product = pointwise(maps * pointwise(scale, fmt=fmt), fmt=fmt)
+        total = pointwise(product + pointwise(bias, fmt=fmt), fmt=fmt)
+        return ops.relu(total) if self._step.relu else total
+
+
+class NormaliseLayer(StepLayer):
+    """ParseNet's L2 normalisation over channels."""
+
+    def __init__(self, step: Normalise, settings: Settings) -> None:
+        super().__init__(step.name)
+        self._step, self._settings = step, settings
+
+    def build(self, _: Any) -> None:
+        self._scale = self.add_weight(name="scale", shape=(self._step.channels,), initializer="ones")
+
+    @property
+    def named_variables(self) -> dict[str, Any]:
+        return {self._step.scale: self._scale}
+
+    def call(self, sources: Sequence[Any]) -> Any:
+        (maps,) = sources
+        result = ops.normalise(maps, tf.convert_to_tensor(self._scale), epsilon=self._step.epsilon)
+        return pointwise(result, fmt=self._settings.number_format)
+
+
+def make_layer(step: Step, settings: Settings) -> StepLayer:
+    """The layer of a step of any kind."""
+    fmt = settings.number_format
+    if isinstance(step, Convolution):
+        return ConvolutionLayer(step, settings)
+    if isinstance(step, Affine):
+        return AffineLayer(step, settings)
+    if isinstance(step, Normalise):
+        return NormaliseLayer(step, settings)
+    if isinstance(step, MaxPool):
+        return StepLayer(step.name, lambda sources: ops.max_pool(sources[0], step.window))
+    if isinstance(step, AveragePool):
+        return StepLayer(step.name, lambda sources: pointwise(ops.average_pool(sources[0], step.window), fmt=fmt))
+    if isinstance(step, Mean):
+        return StepLayer(step.name, lambda sources: pointwise(ops.spatial_mean(sources[0]), fmt=fmt))
+    if isinstance(step, Concat):
+        return StepLayer(step.name, lambda sources: tf.concat(list(sources), axis=-1))
+    assert isinstance(step, Add)
+    return StepLayer(step.name, lambda sources: _added(step, sources, fmt))
+
+
+def quantise_layer(value: str, fmt: NumberFormat) -> StepLayer:
+    """Rounds the maps of `value` once for all convolutions that read them."""
+    return StepLayer(f"{value}/quantised", lambda sources: quantise(sources[0], fmt=fmt, axis=-1))
+
+
+def _added(step: Add, sources: Sequence[Any], fmt: NumberFormat) -> Any:
+    total = pointwise(sources[0] + sources[1], fmt=fmt)
+    return ops.relu(total) if step.relu else total
