@@ -6,6 +6,9 @@ Formulation, equal bit for bit to `accelform_runtime.numerics.quantiser.quantise
   the magnitude before the cast keeps the exponent in its range (and away from zero, which the type doesn't have).
 - With the step s, adding and subtracting 1.5 * 2^23 * s rounds to a multiple of s, ties to even, because that
   number's own last digit is s. Limiting to (2^m - 1) * s before rounding gives what limiting after it would.
+- The other roundings start from the magnitude's nearest multiple and correct it by a step where it is on the wrong
+  side, or on the wrong side of a tie; differences from a nearest multiple are exact.
+- Where overflow carries, the power of two is that of the largest magnitude rounded without a limit.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ import onnx
 from onnx import helper
 
 from accelform.conversion.graph import DOMAIN, FLOAT, FLOAT8E8M0, OPSET, GraphWriter
-from accelform_runtime.numerics.format import NumberFormat
+from accelform_runtime.numerics.format import SMALLEST_STEP_EXPONENT, NumberFormat
 
-SIGNED = "BlockFloatingPoint"
-NON_NEGATIVE = "BlockFloatingPointNonNegative"
+NAME = "BlockFloatingPoint"
+NON_NEGATIVE = "NonNegative"
+ROUNDINGS = {"nearest-even": "", "nearest-away": "TiesAway", "truncate": "Truncate"}
+OVERFLOWS = {"clamp": "", "carry": "Carry"}
 ROUNDING_CONSTANT = 1.5 * 2.0**23
 ATTRIBUTES = ("block_size", "mantissa_bits", "exponent_bits")
 
@@ -27,17 +32,32 @@ ATTRIBUTES = ("block_size", "mantissa_bits", "exponent_bits")
 def quantise_maps(
     writer: GraphWriter, maps: str, *, channels: int, fmt: NumberFormat, non_negative: bool, name: str
 ) -> str:
-    """Adds the call for maps [1, channels, height, width]; nothing when the format has no blocks.
+    """Adds the calls for maps [1, channels, height, width]; nothing when the format has no blocks.
 
-    `non_negative` promises that no value is below zero, as after a ReLU, and saves work.
+    A short last block is quantised by a call of its own. `non_negative` promises that no value is below zero, as after
+    a ReLU, and saves work.
     """
     if fmt.block_size is None:
         return maps
-    block_size = min(fmt.block_size, channels)
-    if channels % block_size:
-        raise ValueError(f"{channels} channels are not whole blocks of {block_size}")
+    rest = channels % fmt.block_size
+    if rest in (0, channels):
+        return _call(writer, maps, min(fmt.block_size, channels), fmt, non_negative, name)
+    parts = writer.ops("Split", maps, writer.integers(channels - rest, rest), outputs=2, axis=1)
+    whole = _call(writer, parts[0], fmt.block_size, fmt, non_negative, f"{name}/blocks")
+    short = _call(writer, parts[1], rest, fmt, non_negative, f"{name}/short_block")
+    return writer.op("Concat", whole, short, axis=1, name=name)
+
+
+def functions(fmt: NumberFormat) -> tuple[onnx.FunctionProto, ...]:
+    """The functions a graph in this format calls."""
+    if not fmt.quantised:
+        return ()
+    return tuple(_Body(fmt, non_negative).function() for non_negative in (False, True))
+
+
+def _call(writer: GraphWriter, maps: str, block_size: int, fmt: NumberFormat, non_negative: bool, name: str) -> str:
     return writer.op(
-        NON_NEGATIVE if non_negative else SIGNED,
+        _name(fmt, non_negative),
         maps,
         name=name,
         domain=DOMAIN,
@@ -47,57 +67,116 @@ def quantise_maps(
     )
 
 
-def functions(fmt: NumberFormat) -> tuple[onnx.FunctionProto, ...]:
-    """The functions a graph in this format calls."""
-    if not fmt.quantised:
-        return ()
-    return (_function(SIGNED, signed=True), _function(NON_NEGATIVE, signed=False))
+def _name(fmt: NumberFormat, non_negative: bool) -> str:
+    return NAME + (NON_NEGATIVE if non_negative else "") + ROUNDINGS[fmt.rounding] + OVERFLOWS[fmt.overflow]
 
 
-def _function(name: str, *, signed: bool) -> onnx.FunctionProto:
-    body: list[onnx.NodeProto] = []
+class _Body:
+    """Collects one function's nodes; each is named after the value it gives."""
 
-    def op(target: str, op_type: str, *inputs: str, **attributes: Any) -> str:
-        body.append(helper.make_node(op_type, list(inputs), [target], **attributes))
+    def __init__(self, fmt: NumberFormat, non_negative: bool) -> None:
+        self._format = fmt
+        self._non_negative = non_negative
+        self._nodes: list[onnx.NodeProto] = []
+
+    def function(self) -> onnx.FunctionProto:
+        self._settings()
+        self._blocks()
+        self._quantised()
+        return helper.make_function(
+            DOMAIN,
+            _name(self._format, self._non_negative),
+            ["maps"],
+            ["quantised"],
+            self._nodes,
+            [helper.make_opsetid("", OPSET)],
+            attributes=list(ATTRIBUTES),
+        )
+
+    def _settings(self) -> None:
+        """Numbers that follow from the attributes alone; a runtime computes them once."""
+        op = self._op
+        op("one", "Constant", value_float=1.0)
+        op("two", "Constant", value_float=2.0)
+        op("mantissa", "Cast", self._attribute("mantissa_bits"), to=FLOAT)
+        op("exponent", "Cast", self._attribute("exponent_bits"), to=FLOAT)
+        op("bias", "Sub", op("half_range", "Pow", "two", op("exponent_less_one", "Sub", "exponent", "one")), "one")
+        op("largest_power", "Pow", "two", "bias")
+        op("below_normal", "Constant", value_float=float(SMALLEST_STEP_EXPONENT - 1))
+        op("smallest_with_normal_step", "Add", "mantissa", "below_normal")
+        op("smallest_exponent", "Max", op("smallest_of_bits", "Sub", "one", "bias"), "smallest_with_normal_step")
+        op("smallest_power", "Pow", "two", "smallest_exponent")
+        op("step_of_one", "Pow", "two", op("step_exponent", "Sub", "one", "mantissa"))
+        op("largest_integer", "Sub", op("two_to_mantissa", "Pow", "two", "mantissa"), "one")
+        op("limit_of_one", "Mul", "largest_integer", "step_of_one")
+        op("rounder_of_one", "Mul", op("rounding", "Constant", value_float=ROUNDING_CONSTANT), "step_of_one")
+
+    def _blocks(self) -> None:
+        """Maps as [batch, blocks, block size, height, width], and of each block its power of two."""
+        op = self._op
+        op("block_shape", "Concat", op("batch_and_blocks", "Constant", value_ints=[0, -1]),
+           op("block", "Reshape", self._attribute("block_size"), op("vector", "Constant", value_ints=[1])),
+           op("height_and_width", "Shape", "maps", start=2), axis=0)  # fmt: skip
+        op("blocks", "Reshape", "maps", "block_shape")
+        magnitudes = "blocks" if self._non_negative else op("magnitudes", "Abs", "blocks")
+        op("largest", "ReduceMax", magnitudes, op("block_axis", "Constant", value_ints=[2]), keepdims=1)
+        largest = "largest"
+        if self._format.overflow == "carry":
+            power = self._power("own", "largest")
+            largest = self._rounded("largest", power, "largest")
+        op("limit", "Mul", self._power("block", largest), "limit_of_one")
+
+    def _power(self, name: str, largest: str) -> str:
+        """The power of two in a magnitude, as far as the shared exponent reaches."""
+        op = self._op
+        op(f"{name}_in_range", "Clip", largest, "smallest_power", "largest_power")
+        op(f"{name}_power8", "Cast", f"{name}_in_range", to=FLOAT8E8M0, round_mode="down")
+        return op(f"{name}_power", "Cast", f"{name}_power8", to=FLOAT)
+
+    def _quantised(self) -> None:
+        op = self._op
+        if self._format.rounding == "nearest-even":
+            limited = op("limited_above", "Min", "blocks", "limit")
+            if not self._non_negative:
+                limited = op("limited", "Max", limited, op("lower_limit", "Neg", "limit"))
+            rounded = self._rounded(limited, "block_power", "block")
+        else:
+            magnitudes = "blocks" if self._non_negative else "magnitudes"
+            rounded = self._rounded(op("limited", "Min", magnitudes, "limit"), "block_power", "block")
+            if not self._non_negative:
+                op("zero", "Constant", value_float=0.0)
+                # Zero minus zero is +0, the negative of zero is not.
+                op("signed", "Where", op("negative", "Less", "blocks", "zero"), op("minus", "Sub", "zero", rounded),
+                   rounded)  # fmt: skip
+                rounded = "signed"
+        op("quantised", "Reshape", rounded, op("shape", "Shape", "maps"))
+
+    def _rounded(self, values: str, power: str, name: str) -> str:
+        """Values (magnitudes, unless ties go to even) as multiples of the step that belongs to `power`."""
+        op = self._op
+        op(f"{name}_rounder", "Mul", power, "rounder_of_one")
+        op(f"{name}_nearest", "Sub", op(f"{name}_lifted", "Add", values, f"{name}_rounder"), f"{name}_rounder")
+        if self._format.rounding == "nearest-even":
+            return f"{name}_nearest"
+        op(f"{name}_step", "Mul", power, "step_of_one")
+        if self._format.rounding == "truncate":
+            op(f"{name}_wrong", "Greater", f"{name}_nearest", values)
+            op(f"{name}_corrected", "Sub", f"{name}_nearest", f"{name}_step")
+        else:
+            op(f"{name}_missing", "Sub", values, f"{name}_nearest")
+            op(f"{name}_twice", "Add", f"{name}_missing", f"{name}_missing")
+            op(f"{name}_wrong", "Equal", f"{name}_twice", f"{name}_step")
+            op(f"{name}_corrected", "Add", f"{name}_nearest", f"{name}_step")
+        return op(f"{name}_rounded", "Where", f"{name}_wrong", f"{name}_corrected", f"{name}_nearest")
+
+    def _op(self, target: str, op_type: str, *inputs: str, **attributes: Any) -> str:
+        self._nodes.append(helper.make_node(op_type, list(inputs), [target], **attributes))
         return target
 
-    def attribute(target: str, attribute_name: str, kind: str, attribute_type: int) -> str:
-        node = helper.make_node("Constant", [], [target])
+    def _attribute(self, name: str) -> str:
+        """The value of the function's attribute."""
+        node = helper.make_node("Constant", [], [name])
         reference = node.attribute.add()
-        reference.name, reference.ref_attr_name, reference.type = kind, attribute_name, attribute_type
-        body.append(node)
-        return target
-
-    integer = onnx.AttributeProto.INT
-    op("one", "Constant", value_float=1.0)
-    op("two", "Constant", value_float=2.0)
-    op("mantissa", "Cast", attribute("mantissa_bits", "mantissa_bits", "value_int", integer), to=FLOAT)
-    op("exponent", "Cast", attribute("exponent_bits", "exponent_bits", "value_int", integer), to=FLOAT)
-    op("bias", "Sub", op("half_range", "Pow", "two", op("exponent_less_one", "Sub", "exponent", "one")), "one")
-    op("largest_power", "Pow", "two", "bias")
-    op("smallest_power", "Pow", "two", op("smallest_exponent", "Sub", "one", "bias"))
-    op("step_of_one", "Pow", "two", op("step_exponent", "Sub", "one", "mantissa"))
-    op("largest_integer", "Sub", op("two_to_mantissa", "Pow", "two", "mantissa"), "one")
-    op("limit_of_one", "Mul", "largest_integer", "step_of_one")
-    op("rounder_of_one", "Mul", op("rounding", "Constant", value_float=ROUNDING_CONSTANT), "step_of_one")
-
-    op("block_shape", "Concat", op("batch_and_blocks", "Constant", value_ints=[0, -1]),
-       op("block", "Reshape", attribute("block_size", "block_size", "value_int", integer),
-          op("vector", "Constant", value_ints=[1])),
-       op("height_and_width", "Shape", "maps", start=2), axis=0)  # fmt: skip
-    op("blocks", "Reshape", "maps", "block_shape")
-    magnitudes = op("magnitudes", "Abs", "blocks") if signed else "blocks"
-    op("largest", "ReduceMax", magnitudes, op("block_axis", "Constant", value_ints=[2]), keepdims=1)
-    op("in_range", "Clip", "largest", "smallest_power", "largest_power")
-    op("power", "Cast", op("power8", "Cast", "in_range", to=FLOAT8E8M0, round_mode="down"), to=FLOAT)
-    op("limit", "Mul", "power", "limit_of_one")
-    op("rounder", "Mul", "power", "rounder_of_one")
-    op("limited", "Min", "blocks", "limit")
-    if signed:
-        op("limited_below", "Max", "limited", op("lower_limit", "Neg", "limit"))
-    op("lifted", "Add", "limited_below" if signed else "limited", "rounder")
-    op("rounded", "Sub", "lifted", "rounder")
-    op("quantised", "Reshape", "rounded", op("shape", "Shape", "maps"))
-    return helper.make_function(
-        DOMAIN, name, ["maps"], ["quantised"], body, [helper.make_opsetid("", OPSET)], attributes=list(ATTRIBUTES)
-    )
+        reference.name, reference.ref_attr_name, reference.type = "value_int", name, onnx.AttributeProto.INT
+        self._nodes.append(node)
+        return name

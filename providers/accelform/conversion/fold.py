@@ -1,63 +1,62 @@
-"""Folds batch norm into convolutions, and quantises the result once and for all."""
+"""Folds batch norm into the arrays that a network's steps compute with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 
-from accelform.featurizers.resnet_v1 import BATCH_NORM_EPSILON, Convolution, ResNetPlan
 from accelform_runtime.errors import NotFinite
-from accelform_runtime.numerics.format import NumberFormat
-from accelform_runtime.numerics.quantiser import Floats, quantise
+from accelform_runtime.network.network import Network
+from accelform_runtime.network.parameters import Parameters, StepArrays
+from accelform_runtime.network.steps import Affine, BatchNorm, Convolution, Normalise
+from accelform_runtime.numerics.quantiser import Doubles, Floats
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoldedConvolution:
-    """What a convolution computes with: HWIO weights (quantised in a block format) and float32 bias."""
+def fold_variables(network: Network, variables: Mapping[str, Floats]) -> Parameters:
+    """The network's float32 arrays from its variables, computed in float64 and rounded once.
 
-    weights: Floats
-    bias: Floats
-
-
-def fold(variables: Mapping[str, Floats], conv: Convolution) -> FoldedConvolution:
-    """gamma / sqrt(variance + epsilon) goes into the weights, the rest into the bias: in float64, rounded once.
+    A batch norm is scale = gamma / sqrt(variance + epsilon) and bias = beta - mean * scale; a convolution's weights
+    take the scale in.
 
     Raises:
-        NotFinite: a weight or bias leaves float32's range.
+        NotFinite: an array is NaN or infinite, or becomes so; the message names the step.
+        KeyError: a variable is missing.
     """
-    gamma, beta, mean, variance = (
-        variables[f"{conv.name}/BatchNorm/{part}"].astype(np.float64)
-        for part in ("gamma", "beta", "moving_mean", "moving_variance")
-    )
-    scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
-    with np.errstate(over="ignore"):
-        weights = (variables[f"{conv.name}/weights"] * scale).astype(np.float32)
-        bias = (beta - mean * scale).astype(np.float32)
-    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
-        raise NotFinite(f"{conv.name}: weights or bias leave float32's range when batch norm is folded in")
-    return FoldedConvolution(weights=weights, bias=bias)
+    parameters: dict[str, StepArrays] = {}
+    for step in network.steps:
+        if isinstance(step, Convolution):
+            parameters[step.name] = _convolution(step, variables)
+        elif isinstance(step, Affine):
+            scale, bias = _batch_norm(step.batch_norm, variables)
+            parameters[step.name] = StepArrays(scale=_rounded(scale, step.name), bias=_rounded(bias, step.name))
+        elif isinstance(step, Normalise):
+            parameters[step.name] = StepArrays(scale=_rounded(variables[step.scale], step.name))
+    return parameters
 
 
-def fold_and_quantise(
-    variables: Mapping[str, Floats],
-    plan: ResNetPlan,
-    fmt: NumberFormat,
-    progress: Callable[[str], None] = lambda _: None,
-) -> dict[str, FoldedConvolution]:
-    """Convolution name -> what it computes with; weights in blocks along the input channels of one tap and output.
+def _convolution(conv: Convolution, variables: Mapping[str, Floats]) -> StepArrays:
+    weights: Floats | Doubles = variables[conv.weights]
+    bias = np.zeros(conv.out_channels)
+    if conv.biases is not None:
+        bias = variables[conv.biases].astype(np.float64)
+    if conv.batch_norm is not None:
+        scale, shift = _batch_norm(conv.batch_norm, variables)
+        weights = weights * scale
+        bias = bias * scale + shift
+    return StepArrays(weights=_rounded(weights, conv.name), bias=_rounded(bias, conv.name))
 
-    Raises:
-        NotFinite: a weight or bias leaves float32's range.
-    """
-    layers: dict[str, FoldedConvolution] = {}
-    weights = 0
-    for number, conv in enumerate(plan.convolutions, start=1):
-        folded = fold(variables, conv)
-        layers[conv.name] = FoldedConvolution(weights=quantise(folded.weights, fmt=fmt, axis=2), bias=folded.bias)
-        weights += folded.weights.size
-        if number % 10 == 0 or number == len(plan.convolutions):
-            verb = "quantised" if fmt.quantised else "folded"
-            progress(f"{verb} {number}/{len(plan.convolutions)} layers, {weights / 1e6:.1f} M weights")
-    return layers
+
+def _batch_norm(batch_norm: BatchNorm, variables: Mapping[str, Floats]) -> tuple[Doubles, Doubles]:
+    gamma, beta, mean, variance = (variables[name].astype(np.float64) for name in batch_norm.variables(1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = gamma / np.sqrt(variance + batch_norm.epsilon)
+        return scale, beta - mean * scale
+
+
+def _rounded(values: Floats | Doubles, step: str) -> Floats:
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = values.astype(np.float32, copy=False)
+    if not np.isfinite(rounded).all():
+        raise NotFinite(f"{step}: weights or bias leave float32's range when batch norm is folded in")
+    return rounded

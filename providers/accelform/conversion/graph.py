@@ -24,6 +24,7 @@ class GraphWriter:
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._counts: dict[str, int] = {}
         self._values: set[str] = set()
+        self._domains: set[str] = {DOMAIN}
         self.scope = ""
 
     def op(self, op_type: str, *inputs: str, name: str = "", domain: str = "", **attributes: Any) -> str:
@@ -41,10 +42,7 @@ class GraphWriter:
     ) -> tuple[str, ...]:
         """Adds a node with several outputs and returns their names."""
         names = tuple(names) or tuple(self._fresh(op_type) for _ in range(outputs))
-        if taken := [value for value in names if value in self._values]:
-            raise ValueError(f"the graph already has a value {taken[0]!r}")
-        self._values.update(names)
-        self._nodes.append(helper.make_node(op_type, inputs, names, name=names[0], domain=domain, **attributes))
+        self._add(helper.make_node(op_type, inputs, names, name=names[0], domain=domain, **attributes))
         return names
 
     def constant(self, array: Any, *, name: str = "") -> str:
@@ -58,6 +56,28 @@ class GraphWriter:
             self._initializers[name] = tensor
         return name
 
+    def tensor(self, tensor: onnx.TensorProto) -> str:
+        """The name of a constant that NumPy has no type for."""
+        self._initializers.setdefault(tensor.name, tensor)
+        return tensor.name
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of all values and constants so far."""
+        return frozenset(self._values | self._initializers.keys())
+
+    def include(self, graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+        """Adds another graph's nodes and constants as they are, and returns its inputs."""
+        for node in graph.node:
+            self._add(node)
+        for tensor in graph.initializer:
+            self.tensor(tensor)
+        return [value for value in graph.input if value.name not in self._initializers]
+
+    def integers(self, *values: int) -> str:
+        """The name of a constant vector of int64: a shape, axes, or lengths."""
+        return self.constant(np.array(values, np.int64))
+
     def model(
         self,
         *,
@@ -70,10 +90,18 @@ class GraphWriter:
         """The finished model; call it once."""
         graph = helper.make_graph(self._nodes, name, inputs, outputs, list(self._initializers.values()))
         graph.doc_string = documentation
-        imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
+        others = sorted(self._domains - {"", "ai.onnx"})
+        imports = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in others)]
         return helper.make_model(
             graph, opset_imports=imports, functions=list(functions), ir_version=IR_VERSION, producer_name="accelform"
         )
+
+    def _add(self, node: onnx.NodeProto) -> None:
+        if taken := [value for value in node.output if value in self._values]:
+            raise ValueError(f"the graph already has a value {taken[0]!r}")
+        self._values.update(value for value in node.output if value)
+        self._domains.add(node.domain)
+        self._nodes.append(node)
 
     def _fresh(self, op_type: str) -> str:
         prefix = f"{self.scope}/{op_type}" if self.scope else op_type

@@ -1,79 +1,106 @@
-"""The served graph: host preprocessing, the FPGA's featurizer, the host's classifier."""
+"""The served graph and its parts: front on the CPU, network on the FPGA, head on the CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 
 from accelform.conversion.block_floating_point import functions
-from accelform.conversion.fold import FoldedConvolution
 from accelform.conversion.graph import FLOAT, UINT8, GraphWriter, tensor_value
+from accelform.conversion.joining import as_model, ends, inner_names, renamed
+from accelform.conversion.network_writer import NetworkWriter
 from accelform.conversion.preprocess import preprocess
-from accelform.conversion.resnet import ResNetWriter
-from accelform.featurizers.families import IMAGE_TENSOR, Family
-from accelform.featurizers.resnet_v1 import ResNetPlan
-from accelform.featurizers.spec import Preprocess
+from accelform.conversion.split import SplitModel
+from accelform.errors import UnsupportedModel
+from accelform_runtime.network.packed import Packed
+from accelform_runtime.network.parameters import Parameters
 from accelform_runtime.numerics.format import NumberFormat
-from accelform_runtime.numerics.quantiser import Floats
 
-
-@dataclass(frozen=True, kw_only=True)
-class Classifier:
-    """A 1x1 convolution with bias and softmax: float32 weights [1, 1, features, classes] and biases [classes]."""
-
-    weights: Floats
-    biases: Floats
-
-    @property
-    def classes(self) -> int:
-        return int(self.biases.shape[0])
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltModel:
-    """The model, what its convolutions compute with, and where to look inside it (layer name -> value name)."""
+    """A converted model in memory.
+
+    Attributes:
+        proto: the whole served graph
+        packed: the network's arrays as the FPGA stores them
+        layer_values: step name -> name of its value [1, channels, height, width] in `proto`
+        front, head: what an engine needs that computes the network itself; None where the wire carries what the
+            network reads, or gives
+    """
 
     proto: onnx.ModelProto
-    layers: Mapping[str, FoldedConvolution]
+    packed: Packed
     layer_values: Mapping[str, str]
+    front: onnx.ModelProto | None
+    head: onnx.ModelProto | None
+
+    @property
+    def parameters(self) -> Parameters:
+        """The network's float32 arrays, quantised: what `Reference` computes with."""
+        return self.packed.parameters()
 
 
-def build_model(
-    *,
-    name: str,
-    family: Family,
-    plan: ResNetPlan,
-    layers: Mapping[str, FoldedConvolution],
-    classifier: Classifier | None,
-    settings: Preprocess,
-    fmt: NumberFormat,
-) -> BuiltModel:
-    """uint8 image [1, height, width, 3] -> class probabilities [1, classes], or the features without a classifier."""
+def build_model(split: SplitModel, *, name: str, packed: Packed, fmt: NumberFormat) -> BuiltModel:
+    """Writes the graph.
+
+    Raises:
+        UnsupportedModel: front or head can't be brought to the converter's opset, or don't fit the network.
+    """
+    front, head = _front(split), _head(split)
     writer = GraphWriter()
-    writer.scope = "preprocess"
-    image = preprocess(writer, IMAGE_TENSOR, settings=settings, size=family.image_size, name=family.image_tensor)
-    featurizer = ResNetWriter(writer, plan, layers, fmt)
-    features = featurizer.write(image, name=family.feature_tensor)
-    if classifier is None:
-        output = tensor_value(features, FLOAT, [1, 1, 1, family.feature_length])
-    else:
-        output = tensor_value(_classify(writer, features, classifier, family, plan), FLOAT, [1, classifier.classes])
+    inputs = [_image_value(split)]
+    if front is not None:
+        own = split.preprocess is not None
+        inputs = writer.include(front.graph if own else renamed(front.graph, inner_names(front.graph), prefix="front"))
+    network = NetworkWriter(writer, split.network, packed, fmt)
+    network.write(split.image_tensor)
+    known = {output.tensor: tensor_value(output.tensor, FLOAT, [1, *output.shape]) for output in split.network.outputs}
+    if head is not None:
+        if strange := sorted(ends(head.graph) - known.keys() - {value.name for value in head.graph.output}):
+            raise UnsupportedModel(
+                f"{name}: what follows the FPGA's part reads {strange[0]}, which is not among its tensors: "
+                f"{', '.join(known)}. Choose other output tensors."
+            )
+        writer.include(renamed(head.graph, inner_names(head.graph) & writer.names, prefix="head"))
+        known |= {output.name: output for output in head.graph.output}
+    if lost := [tensor.name for tensor in split.outputs if tensor.name not in known]:
+        raise UnsupportedModel(f"{name}: no part of the model gives {lost[0]}; there are {', '.join(known)}")
     proto = writer.model(
         name=name,
-        inputs=[tensor_value(IMAGE_TENSOR, UINT8, [1, "height", "width", 3])],
-        outputs=[output],
+        inputs=inputs,
+        outputs=[known[tensor.name] for tensor in split.outputs],
         functions=functions(fmt),
-        documentation=f"{family.title}, {fmt.name}: {fmt.title}",
+        documentation=f"{split.family or split.network.name}, {fmt.name}: {fmt.title}",
     )
-    return BuiltModel(proto=proto, layers=layers, layer_values=featurizer.layer_values)
+    return BuiltModel(proto=proto, packed=packed, layer_values=network.layer_values, front=front, head=head)
 
 
-def _classify(writer: GraphWriter, features: str, classifier: Classifier, family: Family, plan: ResNetPlan) -> str:
-    writer.scope = f"{plan.scope}/logits"
-    vector = writer.op("Reshape", features, writer.constant(np.array([1, -1], np.int64)))
-    weights = writer.constant(classifier.weights.reshape(-1, classifier.classes), name=f"{writer.scope}/weights")
-    logits = writer.op("Gemm", vector, weights, writer.constant(classifier.biases, name=f"{writer.scope}/biases"))
-    return writer.op("Softmax", logits, axis=-1, name=family.prediction_tensor)
+def _front(split: SplitModel) -> onnx.ModelProto | None:
+    if split.preprocess is None:
+        return None if split.front is None else as_model(split.front, split.opset, what="what precedes the FPGA's part")
+    writer = GraphWriter()
+    writer.scope = "preprocess"
+    image, size = split.inputs[0].name, split.network.image
+    preprocess(writer, image, settings=split.preprocess, height=size.height, width=size.width, name=split.image_tensor)
+    return writer.model(
+        name="preprocess",
+        inputs=[tensor_value(image, UINT8, [1, "height", "width", 3])],
+        outputs=[_image_value(split)],
+        functions=[],
+        documentation="One decoded image in, what the network reads out.",
+    )
+
+
+def _head(split: SplitModel) -> onnx.ModelProto | None:
+    return None if split.head is None else as_model(split.head, split.opset, what="what follows the FPGA's part")
+
+
+def _image_value(split: SplitModel) -> onnx.ValueInfoProto:
+    maps = split.network.image
+    return tensor_value(split.image_tensor, FLOAT, [1, maps.height, maps.width, maps.channels])

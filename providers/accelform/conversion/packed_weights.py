@@ -1,0 +1,47 @@
+"""Weights in a graph as the FPGA stores them: int8 mantissas and a byte per exponent, unpacked by standard operators.
+
+A runtime that computes constants once, when it loads the graph, then has the same float32 weights as if they were
+stored. FLOAT8E8M0 holds exactly the powers of two from 2^-127 to 2^127.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from accelform.conversion.graph import FLOAT, FLOAT8E8M0, GraphWriter
+from accelform_runtime.network.packed import PackedStep
+from accelform_runtime.numerics.format import NumberFormat
+from accelform_runtime.numerics.quantiser import Bytes
+
+EXPONENT_BIAS = 127
+
+
+def packed_weights(writer: GraphWriter, arrays: PackedStep, fmt: NumberFormat, *, name: str) -> str:
+    """A convolution's weights, float32 OIHW, under `name`."""
+    if arrays.mantissas is None or arrays.exponents is None or fmt.block_size is None:
+        assert arrays.weights is not None
+        return writer.constant(np.ascontiguousarray(arrays.weights.transpose(3, 2, 0, 1)), name=name)
+    mantissas = np.ascontiguousarray(arrays.mantissas.transpose(3, 2, 0, 1))
+    shape = mantissas.shape
+    out_channels, in_channels, *kernel = shape
+    blocks = arrays.exponents.shape[2]
+    steps = writer.op("Cast", writer.tensor(_powers(arrays.exponents, name=f"{name}/exponents")), to=FLOAT)
+    if blocks > 1 and in_channels % fmt.block_size:
+        # A short last block: each channel looks up its block.
+        lookup = writer.constant(np.arange(in_channels, dtype=np.int64) // fmt.block_size, name=f"{name}/blocks")
+        steps = writer.op("Gather", steps, lookup, axis=1)
+    elif blocks > 1:
+        mantissas = mantissas.reshape(out_channels, blocks, fmt.block_size, *kernel)
+        steps = writer.op("Reshape", steps, writer.integers(out_channels, blocks, 1, *kernel))
+    integers = writer.op("Cast", writer.constant(mantissas, name=f"{name}/mantissas"), to=FLOAT)
+    if mantissas.shape == shape:
+        return writer.op("Mul", integers, steps, name=name)
+    return writer.op("Reshape", writer.op("Mul", integers, steps), writer.integers(*shape), name=name)
+
+
+def _powers(exponents: Bytes, *, name: str) -> onnx.TensorProto:
+    """2^exponent, [out, blocks, kernel height, kernel width]."""
+    ordered = np.ascontiguousarray(exponents.transpose(3, 2, 0, 1))
+    raw = (ordered.astype(np.int16) + EXPONENT_BIAS).astype(np.uint8).tobytes()
+    return onnx.TensorProto(name=name, data_type=FLOAT8E8M0, dims=ordered.shape, raw_data=raw)
