@@ -42,7 +42,7 @@ def latency_groups(rows: Sequence[LayerRow]) -> Markup:
         joined(
             element("span", shortened(name, 60), class_="name"),
             bar(value / longest, "of-compute", hint=f"{name}: {value:.4f} ms", class_="group-bar"),
-            element("span", f"{value:.3f} ms · {value / whole:.0%}", class_="value"),
+            element("span", f"{value:.3f} ms · {_percent(value / whole)}", class_="value"),
         )
         for name, value in totals.items()
     ]
@@ -135,6 +135,10 @@ def _column(row: LayerRow, left: float, step: float, tallest: float) -> Markup:
     if waits:
         shapes.append(element("rect", x=place, width=width, y=HEIGHT - full, height=waits, class_="of-wait"))
     return element("g", element("title", shortened(hint, 240)), *shapes, class_="column")
+
+
+def _percent(share: float) -> str:
+    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def _grid(lines: int) -> Markup:

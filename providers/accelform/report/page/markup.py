@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 LONGEST_TEXT = 160
-VOID = frozenset({"meta", "link", "br", "hr", "img", "input"})
+VOID = frozenset({"meta", "link", "wbr"})
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _TURNS_TEXT_AROUND = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
@@ -62,6 +62,12 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
         return text
     end = (longest - 1) // 2
     return f"{text[: longest - 1 - end]}…{text[-end:]}"
+
+
+def breakable(path: str) -> Markup:
+    """`path` with places after its slashes where a line may end."""
+    first, *rest = path.split("/")
+    return joined(first, [["/", element("wbr"), part] for part in rest])
 
 
 def relative_link(path: str) -> str:

@@ -37,7 +37,7 @@ def render(report: Report) -> str:
         element("main", *(part for part in sections.all_of(report) if part)),
         element("script", Markup(script)),
     )
-    return "<!doctype html>\n" + element("html", "\n", head, "\n", body, "\n", lang="en") + "\n"
+    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"
 
 
 @cache

@@ -85,7 +85,8 @@ def time(report: Report) -> Markup:
     low, high = estimate.latency_low_ms, estimate.latency_high_ms
     text = (
         f"{estimate.latency_ms:.3f} ms forecast for one image on {estimate.fpga}, between {low:.3f} ms "
-        f"(no fill, no waits) and {high:.3f} ms (every wait for weights). {estimate.ddr_stall_ms:.3f} ms of it waits."
+        f"(no fill, no waits) and {high:.3f} ms (every wait for weights). "
+        + (f"{estimate.ddr_stall_ms:.3f} ms of it waits." if estimate.ddr_stall_ms else "None of it waits.")
     )
     key = element(
         "div",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from accelform.report.page.charts import bar, decibel_text
-from accelform.report.page.markup import Markup, element, joined, number, shortened
+from accelform.report.page.markup import Markup, breakable, element, joined, number, shortened
 from accelform.report.rows import LayerRow
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ NONE = "–"
 
 def layer_table(rows: Sequence[LayerRow], *, limit_db: float | None) -> Markup:
     """One row per layer; `limit_db` adds the measured column."""
-    heads = [("#", True), ("Layer", False), ("Kind", False), ("Output h × w × c", True), ("MMACs", True)]
+    heads = [("#", True), ("Layer", False), ("Kind", False), ("Output", True), ("MMACs", True)]
     heads += [("Weights MB", True), ("Cycles", True), ("Use", True), ("Stall ms", True), ("Time ms", True)]
     if limit_db is not None:
         heads.append(("SQNR dB", True))
@@ -79,8 +79,8 @@ def _row(row: LayerRow, longest: float, limit_db: float | None) -> Markup:
     height, width, channels = row.shape
     cells = [
         _figure(row.position, number(row.position)),
-        element("th", element("span", shortened(row.name), class_="name"), scope="row"),
-        element("td", row.kind, element("span", f" {row.settings}", class_="soft") if row.settings else None),
+        element("th", element("span", breakable(shortened(row.name)), class_="name"), scope="row"),
+        element("td", row.kind, element("div", row.settings, class_="soft settings") if row.settings else None),
         _figure(
             height * width * channels, element("span", f"{height} × {width} × {channels}", class_="shape"),
         ),
