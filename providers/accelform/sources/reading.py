@@ -2,44 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accelform.errors import ModelSourceMissing, NotAModel
-from accelform.sources import featurizer
-from accelform.sources.files import read_text
+from accelform.errors import UserError
 from accelform.sources.model import ModelSource
 
 if TYPE_CHECKING:
     from accelform.conversion.split import SplitModel
 
-YAML = (".yaml", ".yml")
+Progress = Callable[[str], None]
 
 
-def read_source(path: Path) -> ModelSource:
-    """Identity, tensors and topology of a model, found out locally; arrays are looked at but not kept.
+def read_source(
+    path: Path,
+    *,
+    input_tensors: Sequence[str] | None = None,
+    output_tensors: Sequence[str] | None = None,
+    progress: Progress = lambda _: None,
+) -> ModelSource:
+    """Identity, tensors and topology of a model, found out locally; nothing that a file carries is executed.
+
+    `path` is a file, or a folder or zip archive with one model in it. TensorFlow's and Keras's files are imported the
+    first time, which takes a while and tells of it by `progress`; the import is kept. Tensors default to the model's.
 
     Raises:
         ModelSourceMissing: a file is missing, unreadable, or outside the model's folder.
-        NotAModel: this is no model that Accelform knows.
+        NotAModel: this is no model that Accelform knows, or it is another kind than its name says.
+        UnsafeModel: it carries what would be executed, or would reach outside.
         InvalidFeaturizerSpec: a YAML file with problems.
         InvalidWeights, WeightsUnreadable: arrays don't fit, or a file can't be read.
+        UnknownTensor, UnsupportedModel: the network lacks a tensor, or has something that can't be served.
+        TensorFlowMissing, ImportFailed: the import can't be made.
     """
+    from accelform.sources.locating import FEATURIZER, located
+
     path = Path(path)
-    if path.is_dir():
-        raise NotAModel(f"{path} is a folder; name the featurizer specification in it, e.g. {path / 'featurizer.yaml'}")
-    if path.suffix.lower() not in YAML:
-        if not path.exists():
-            raise ModelSourceMissing(f"{path} is missing. Check model_path; it is relative to Pulumi.yaml.")
-        raise NotAModel(f"{path} is not a featurizer specification: its name must end in .yaml or .yml")
-    return featurizer.read_featurizer(path, read_text(path, what=featurizer.WHAT))
+    with located(path) as found:
+        if found.kind == FEATURIZER:
+            from accelform.sources.featurizer import read_featurizer
+
+            return read_featurizer(found.entry, found.text)
+        from accelform.sources.networks import read_network
+
+        return read_network(found, path, inputs=input_tensors, outputs=output_tensors, progress=progress)
 
 
-def open_source(source: ModelSource, progress: Callable[[str], None] = lambda _: None) -> SplitModel:
+def open_source(
+    source: ModelSource,
+    progress: Progress = lambda _: None,
+    *,
+    input_tensors: Sequence[str] | None = None,
+    output_tensors: Sequence[str] | None = None,
+) -> SplitModel:
     """The model with its arrays, split into CPU and FPGA parts; `progress` gets a line per step.
 
-    Raises:
-        InvalidWeights and the weight sources' other errors: the weights can't be had or don't fit.
+    Raises: as `read_source`; UserError if the files are others than those of `source` by now.
     """
-    return featurizer.open_featurizer(source, progress)
+    if source.spec is not None:
+        from accelform.sources.featurizer import open_featurizer
+
+        return open_featurizer(source, progress)
+    from accelform.sources.locating import located
+    from accelform.sources.networks import open_network
+
+    with located(source.path) as found:
+        kept = {(file.name, file.sha256) for file in source.files}
+        if {(file.name, file.sha256) for file in found.files} != kept:
+            raise UserError(f"{source.path} changed while it was being converted; run the same command again.")
+        return open_network(found, source, inputs=input_tensors, outputs=output_tensors, progress=progress)

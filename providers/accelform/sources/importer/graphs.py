@@ -1,0 +1,141 @@
+"""GraphDefs as data: looked up, cut at named tensors, emptied of what writes files."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .job import Refused, Tensor
+
+WRITING = ("Save", "SaveV2", "SaveSlices", "MergeV2Checkpoints")
+MAX_NAMES_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A frozen graph (no variables) with its ends."""
+
+    graph_def: Any
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+def node_of(tensor: str) -> str:
+    """`scope/op:0` or `^scope/op` -> `scope/op`."""
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def with_index(tensor: str) -> str:
+    """`scope/op` -> `scope/op:0`."""
+    return tensor if ":" in tensor else f"{tensor}:0"
+
+
+def silence(graph_def: Any) -> int:
+    """Turns operators that write files into ones that do nothing; returns how many. Loading needs none of them."""
+    count = 0
+    bodies = [graph_def.node, *(function.node_def for function in graph_def.library.function)]
+    for nodes in bodies:
+        for node in nodes:
+            if node.op in WRITING:
+                before = list(dict.fromkeys(f"^{node_of(name)}" for name in node.input))
+                del node.input[:]
+                node.attr.clear()
+                node.op = "NoOp"
+                # Arguments of a function are no nodes, and can't be waited for.
+                known = {other.name for other in nodes}
+                node.input.extend(name for name in before if name[1:] in known)
+                count += 1
+    return count
+
+
+def ancestors(graph_def: Any, tensors: Iterable[str], *, stop: Iterable[str] = ()) -> set[str]:
+    """Names of the nodes that the tensors need, themselves included; not looking beyond `stop`."""
+    nodes = {node.name: node for node in graph_def.node}
+    ends = set(stop)
+    seen: set[str] = set()
+    pending = deque(node_of(tensor) for tensor in tensors)
+    while pending:
+        name = pending.popleft()
+        if name in seen or name not in nodes:
+            continue
+        seen.add(name)
+        if name not in ends:
+            pending.extend(node_of(source) for source in nodes[name].input)
+    return seen
+
+
+def descendants(graph_def: Any, start: str) -> set[str]:
+    """Names of the nodes that the node feeds, itself included."""
+    consumers: dict[str, list[str]] = {}
+    for node in graph_def.node:
+        for source in node.input:
+            consumers.setdefault(node_of(source), []).append(node.name)
+    seen: set[str] = set()
+    pending = [start]
+    while pending:
+        name = pending.pop()
+        if name not in seen:
+            seen.add(name)
+            pending.extend(consumers.get(name, ()))
+    return seen
+
+
+def cut(tf: Any, graph_def: Any, inputs: Sequence[Tensor], outputs: Sequence[str]) -> Any:
+    """The part between the tensors: inputs become placeholders of their own names."""
+    ends = {node_of(tensor.name): tensor for tensor in inputs}
+    if late := [tensor.name for tensor in inputs if with_index(tensor.name).rpartition(":")[2] != "0"]:
+        raise Refused("tensor", f"{late[0]} is not the first output of its operator, so the graph can't be cut there.")
+    needed = ancestors(graph_def, outputs, stop=ends)
+    result = tf.compat.v1.GraphDef()
+    result.versions.CopyFrom(graph_def.versions)
+    result.library.CopyFrom(graph_def.library)
+    for name, tensor in ends.items():
+        node = result.node.add(name=name, op="Placeholder")
+        node.attr["dtype"].type = tf.as_dtype(tensor.dtype).as_datatype_enum
+        shape = [None if length < 0 else length for length in tensor.shape]
+        node.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
+    for node in graph_def.node:
+        if node.name in needed and node.name not in ends:
+            if node.op in ("Placeholder", "PlaceholderV2"):
+                raise Refused(
+                    "tensor",
+                    f"{', '.join(outputs)} also need {node.name}:0, which is no input: name it as one, or other inputs "
+                    f"than {', '.join(tensor.name for tensor in inputs)}.",
+                )
+            result.node.add().CopyFrom(node)
+    return result
+
+
+def describe(graph: Any, names: Sequence[str], aliases: Mapping[str, str], what: str) -> list[Tensor]:
+    """The tensors of a tf.Graph by name.
+
+    Raises:
+        Refused: one is not there, or has no known rank.
+    """
+    found = []
+    for name in names:
+        try:
+            tensor = graph.get_tensor_by_name(with_index(name))
+        except (KeyError, ValueError):
+            ends = [f"{operation.name}:0" for operation in graph.get_operations() if operation.outputs]
+            near = [end for end in ends if name.split("/")[-1].split(":")[0].lower() in end.lower()]
+            shown = ", ".join((near or ends[-MAX_NAMES_SHOWN:])[:MAX_NAMES_SHOWN])
+            raise Refused("tensor", f"the graph has no {what} tensor {name}; it has for example {shown}.") from None
+        found.append(described(tensor, aliases.get(tensor.name, "")))
+    return found
+
+
+def described(tensor: Any, alias: str = "") -> Tensor:
+    """A tf.Tensor (or a symbolic one) as data; an unknown rank is an empty shape with -1 only."""
+    rank = tensor.shape.rank
+    shape = [-1] if rank is None else [-1 if length is None else int(length) for length in tensor.shape.as_list()]
+    return Tensor(tensor.name, alias, f"DT_{_type_name(tensor.dtype)}", shape)
+
+
+def _type_name(dtype: Any) -> str:
+    from importlib import import_module
+
+    types: Any = import_module("tensorflow.core.framework.types_pb2")
+    return str(types.DataType.Name(dtype.as_datatype_enum)).removeprefix("DT_")

@@ -1,0 +1,187 @@
+"""A network file as a source: checked, brought to ONNX where it is something else, and split by its topology."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelform.conversion.split import SplitModel, TensorInfo
+from accelform.errors import InvalidFeaturizerSpec, UserError
+from accelform.featurizers.families import INPUT_ALIAS, OUTPUT_ALIAS
+from accelform.featurizers.preprocessing import Preprocess
+from accelform.sources.files import content_digest, inside, read_labels
+from accelform.sources.imports import Imported, import_model
+from accelform.sources.kinds import GRAPH_DEF, HDF5, KERAS, ONNX, SAVED_MODEL
+from accelform.sources.locating import Found
+from accelform.sources.model import ModelSource
+from accelform.sources.onnx_files import load_onnx
+
+if TYPE_CHECKING:
+    from accelform.sources.importer.job import Tensor
+
+SOURCE_KINDS = {ONNX: "onnx", GRAPH_DEF: "tensorflow", SAVED_MODEL: "tensorflow", KERAS: "keras", HDF5: "keras"}
+FRAMEWORKS = {"onnx": "Onnx", "tensorflow": "TensorFlow", "keras": "Keras"}
+JOB_KINDS = {GRAPH_DEF: "graph_def", SAVED_MODEL: "saved_model", KERAS: "keras", HDF5: "h5"}
+IMAGE_INPUT = TensorInfo(name="Placeholder:0", alias=INPUT_ALIAS, dtype="DT_STRING", shape=(-1,))
+
+Progress = Callable[[str], None]
+Names = Sequence[str] | None
+
+_KNOWN: dict[tuple[str, tuple[str, ...], tuple[str, ...]], ModelSource] = {}
+"""Sources by content and tensors: one preview reads the same one several times."""
+
+MAX_KNOWN = 32
+
+
+def read_network(found: Found, path: Path, *, inputs: Names, outputs: Names, progress: Progress) -> ModelSource:
+    """Identity, tensors and topology.
+
+    Raises:
+        TensorFlowMissing, ImportFailed: the import can't be made.
+        UnknownTensor, UnsupportedModel, InvalidWeights, WeightsUnreadable: what is wrong with the network.
+    """
+    kind = SOURCE_KINDS[found.kind]
+    inputs, outputs = _tensors(found, inputs, outputs)
+    settings: dict[str, Any] = {}
+    if found.wrapper is not None:
+        settings = {key: value for key, value in asdict(found.wrapper).items() if key != "model" and value is not None}
+    parts = found.parts
+    if found.wrapper is not None and found.wrapper.labels is not None:
+        labels = next(file for file in found.files if file.name == found.wrapper.labels)
+        parts = (*parts, replace(labels, name="labels"))
+        settings.pop("labels")
+    digest = content_digest(kind, settings, parts)
+    key = (digest, tuple(inputs or ()), tuple(outputs or ()))
+    if key not in _KNOWN:
+        split, imported = _split(found, digest, inputs, outputs, with_weights=False, progress=progress)
+        if len(_KNOWN) >= MAX_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = ModelSource(
+            path=path,
+            kind=kind,
+            digest=digest,
+            framework=FRAMEWORKS[kind],
+            family=split.family,
+            mismatch=split.mismatch,
+            network=split.network,
+            input_tensors=split.inputs,
+            output_tensors=split.outputs,
+            classes=_classes(split.outputs),
+            labels=(),
+            files=(),
+            preprocess=split.preprocess,
+            import_log=imported.log if imported else None,
+        )
+    known = _KNOWN[key]
+    return replace(known, path=path, files=found.files, labels=_labels(found, known.classes))
+
+
+def open_network(found: Found, source: ModelSource, *, inputs: Names, outputs: Names, progress: Progress) -> SplitModel:
+    """The network with its arrays, split.
+
+    Raises: as `read_network`.
+    """
+    inputs, outputs = _tensors(found, inputs, outputs)
+    split, _ = _split(found, source.digest, inputs, outputs, with_weights=True, progress=progress)
+    return replace(split, labels=source.labels)
+
+
+def _tensors(found: Found, inputs: Names, outputs: Names) -> tuple[Names, Names]:
+    """What the caller names counts more than what the YAML file does."""
+    if found.wrapper is None:
+        return inputs, outputs
+    return inputs or found.wrapper.input_tensors, outputs or found.wrapper.output_tensors
+
+
+def _split(
+    found: Found, digest: str, inputs: Names, outputs: Names, *, with_weights: bool, progress: Progress
+) -> tuple[SplitModel, Imported | None]:
+    from accelform.topology import split_onnx
+
+    imported: Imported | None = None
+    try:
+        if found.kind == ONNX:
+            model = load_onnx(found.entry)
+            progress(f"read {found.entry.name}, {len(model.graph.node)} operators")
+            split = split_onnx(model, input_tensors=inputs, output_tensors=outputs, with_weights=with_weights)
+        else:
+            imported = import_model(
+                found.entry,
+                kind=JOB_KINDS[found.kind],
+                digest=digest,
+                input_tensors=inputs,
+                output_tensors=outputs,
+                progress=progress,
+            )
+            split = _with_names(split_onnx(load_onnx(imported.model), with_weights=with_weights), imported)
+        return _with_preprocess(split, found), imported
+    except UserError as error:
+        if found.entry.name in str(error):
+            raise
+        raise type(error)(f"{found.yaml or found.entry}: {error}") from error
+
+
+def _with_names(split: SplitModel, imported: Imported) -> SplitModel:
+    """TensorFlow's own names, signature keys and shapes on the wire; encoded images where the graph took them."""
+    facts = imported.facts
+    outputs = _infos(facts.outputs, "out", OUTPUT_ALIAS, split.outputs)
+    if not facts.image_tensor:
+        return replace(split, inputs=_infos(facts.inputs, "in", INPUT_ALIAS, split.inputs), outputs=outputs)
+    wire = facts.inputs[0]
+    settings = imported.preprocess or {}
+    return replace(
+        split,
+        inputs=(TensorInfo(name=wire.name, alias=wire.alias or INPUT_ALIAS, dtype="DT_STRING", shape=(-1,)),),
+        outputs=outputs,
+        preprocess=Preprocess(**settings),  # type: ignore[arg-type]
+    )
+
+
+def _infos(tensors: Sequence[Tensor], stem: str, alone: str, known: tuple[TensorInfo, ...]) -> tuple[TensorInfo, ...]:
+    """ONNX inferred shapes that TensorFlow left open."""
+    by_name = {tensor.name: tensor for tensor in known}
+    infos = []
+    for index, tensor in enumerate(tensors):
+        alias = tensor.alias or (alone if len(tensors) == 1 else f"{stem}_{index}")
+        shape = tuple(tensor.shape)
+        if tensor.name in by_name and (shape == (-1,) or -1 in shape[1:]):
+            shape = by_name[tensor.name].shape
+        infos.append(TensorInfo(name=tensor.name, alias=alias, dtype=tensor.dtype, shape=shape))
+    return tuple(infos)
+
+
+def _with_preprocess(split: SplitModel, found: Found) -> SplitModel:
+    """A YAML file's `preprocess`: the wire carries encoded images instead of the network's input."""
+    wanted = found.wrapper.preprocess if found.wrapper is not None else None
+    if wanted is None:
+        return split
+    name = found.yaml.name if found.yaml is not None else ""
+    if split.preprocess is not None:
+        raise InvalidFeaturizerSpec(
+            f"{name} has a preprocess section, but {found.entry.name} takes encoded images already "
+            f"({split.inputs[0].name}). Leave the section out, or name the tensor after decoding in input_tensors."
+        )
+    if len(split.inputs) != 1:
+        raise InvalidFeaturizerSpec(f"{name} has a preprocess section, but the network has {len(split.inputs)} inputs.")
+    image = split.network.image
+    if image.height != image.width or image.channels != 3:
+        raise InvalidFeaturizerSpec(
+            f"{name} has a preprocess section, which gives square images of three channels; the network reads "
+            f"{image.height} x {image.width} x {image.channels}. Leave it out and send arrays."
+        )
+    return replace(split, inputs=(IMAGE_INPUT,), preprocess=wanted)
+
+
+def _classes(outputs: tuple[TensorInfo, ...]) -> int | None:
+    """The length of the only output's only axis beside the batch."""
+    if len(outputs) != 1 or len(outputs[0].shape) != 2 or outputs[0].shape[1] < 1:
+        return None
+    return outputs[0].shape[1]
+
+
+def _labels(found: Found, classes: int | None) -> tuple[str, ...]:
+    if found.wrapper is None or found.wrapper.labels is None or found.yaml is None:
+        return ()
+    return read_labels(inside(found.yaml.parent, found.wrapper.labels), classes=classes)
