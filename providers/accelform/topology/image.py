@@ -1,0 +1,119 @@
+"""Finds where the FPGA's part begins: the value that the first convolution reads, before padding and transposing."""
+
+from __future__ import annotations
+
+from math import prod
+
+import onnx
+
+from accelform.errors import UnsupportedModel
+from accelform.topology.constants import Constant
+from accelform.topology.graph import Graph, Node, TypedShape
+from accelform.topology.values import MapValue, Order
+from accelform_runtime.network.steps import Maps
+
+PASSED = ("Identity", "Dropout", "Pad", "Transpose", "Cast")
+"""Operators between the image and the first convolution that belong to the FPGA's part."""
+
+MAX_FRONT = 500
+"""Nodes before the image whose shapes are looked into."""
+
+
+def find_image(graph: Graph, constants: dict[str, Constant]) -> tuple[str, MapValue]:
+    """The value's name, and how it lies as maps.
+
+    Raises:
+        UnsupportedModel: there is no convolution or dense layer, or its input has no fixed size
+    """
+    first = _first_layer(graph, constants)
+    if first is None:
+        raise UnsupportedModel(
+            "the network has no convolution and no dense layer with fixed weights: there is nothing that an FPGA could "
+            "run; deploy a network of convolutions"
+        )
+    value = first.inputs[0]
+    order: Order = "CHW" if first.op == "Conv" else "HWC"
+    while (node := graph.producers.get(value)) is not None and value not in graph.inputs:
+        if node.op not in PASSED and not (first.op != "Conv" and node.op in ("Reshape", "Flatten")):
+            break
+        if node.op == "Transpose":
+            perm = tuple(node.attribute("perm", ()))
+            if perm not in ((0, 3, 1, 2), (0, 2, 3, 1)):
+                break
+            order = "HWC" if perm == (0, 3, 1, 2) else "CHW"
+        value = node.inputs[0]
+    return value, _start(value, order, _shape(graph, value), first, constants)
+
+
+def _first_layer(graph: Graph, constants: dict[str, Constant]) -> Node | None:
+    for op, rank in ((("Conv",), 4), (("Gemm", "MatMul"), 2)):
+        for node in graph.nodes:
+            weights = constants.get(node.input(1))
+            if node.op in op and weights is not None and len(weights.shape) == rank and node.input(0) not in constants:
+                return node
+    return None
+
+
+def _start(
+    value: str, order: Order, dims: tuple[int, ...] | None, first: Node, constants: dict[str, Constant]
+) -> MapValue:
+    known = dims is not None and all(dim > 0 for dim in dims[1:])
+    if dims is None or not known or len(dims) not in (2, 4):
+        shown = "unknown" if dims is None else str(list(dims)).replace("-1", "?")
+        raise UnsupportedModel(
+            f"the image that {first.label} ({first.op}) reads, {value}, has shape {shown}: the FPGA needs a fixed "
+            f"height, width and number of channels; export the model with a fixed input "
+            f"size ([N, height, width, channels] or [N, channels, height, width])"
+        )
+    if dims[0] > 1:
+        raise UnsupportedModel(
+            f"the input {value} has a fixed batch of {dims[0]} images: the FPGA takes one image at a time; export the "
+            f"model with a batch of 1 or of any length"
+        )
+    if len(dims) == 2:
+        maps = Maps(height=1, width=1, channels=dims[1])
+    elif order == "CHW":
+        maps = Maps(height=dims[2], width=dims[3], channels=dims[1])
+    else:
+        maps = Maps(height=dims[1], width=dims[2], channels=dims[3])
+    if first.op == "Conv" and constants[first.inputs[1]].shape[1] != maps.channels:
+        raise UnsupportedModel(
+            f"the convolution {first.label} takes {constants[first.inputs[1]].shape[1]} channels, and the image "
+            f"{value} has shape {list(dims)}: grouped or misfitting first layers can't run on the FPGA"
+        )
+    return MapValue(raw=0, maps=maps, order=order, shape=(1, *dims[1:]))
+
+
+def _shape(graph: Graph, value: str) -> tuple[int, ...] | None:
+    """From the file, or from the shapes of what leads there."""
+    found = graph.types.get(value)
+    if found is not None and found.dims is not None and all(dim > 0 for dim in found.dims[1:]):
+        return found.dims
+    inferred = _inferred(graph, value)
+    return inferred if inferred is not None else (None if found is None else found.dims)
+
+
+def _inferred(graph: Graph, value: str) -> tuple[int, ...] | None:
+    wanted, nodes = {value}, []
+    for node in reversed(graph.nodes):
+        if any(name in wanted and name not in graph.inputs for name in node.outputs):
+            nodes.append(node.proto)
+            wanted.update(node.inputs)
+    tensors = [graph.initializers[name] for name in sorted(wanted) if name in graph.initializers]
+    if not nodes or len(nodes) > MAX_FRONT or sum(prod(tensor.dims) for tensor in tensors) > MAX_FRONT**2:
+        return None
+    inputs = [value_info(name, graph.types[name]) for name in graph.inputs if name in graph.types]
+    part = onnx.helper.make_graph(nodes[::-1], "front", inputs, [onnx.ValueInfoProto(name=value)], tensors)
+    model = onnx.helper.make_model(part, opset_imports=[onnx.helper.make_opsetid("", graph.opset)])
+    try:
+        shaped = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        return None
+    tensor = shaped.graph.output[0].type.tensor_type
+    return tuple(dim.dim_value or -1 for dim in tensor.shape.dim) if tensor.HasField("shape") else None
+
+
+def value_info(name: str, typed: TypedShape) -> onnx.ValueInfoProto:
+    """As ONNX writes it; dimensions of any length are left open."""
+    dims = None if typed.dims is None else [None if dim < 0 else dim for dim in typed.dims]
+    return onnx.helper.make_tensor_value_info(name, typed.element, dims)
