@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from accelform.conversion import convert
-from accelform.featurizers.source import read_source
+from accelform.sources import open_source, read_source
 
 ROOT = Path(__file__).parents[1]
 SPECIFICATION = ROOT / "examples" / "digits" / "model.yaml"
@@ -16,13 +16,10 @@ def converted(folder: Path, number_format: str) -> Path:
     """The bundle's folder for `number_format`, made below `folder`."""
     output = folder / number_format
     convert(
-        read_source(SPECIFICATION),
+        open_source(read_source(SPECIFICATION)),
         output_dir=output,
         name="benchmark",
         version="1",
         number_format=number_format,
-        input_tensors=None,
-        output_tensors=None,
-        progress=lambda text: None,
     )
     return output

@@ -30,7 +30,9 @@ converted_model = ConvertedModel(
     model=model,
     input_tensors=settings.input_tensors,
     output_tensors=settings.output_tensors,
+    require_fpga_conversion=settings.require_fpga_conversion,
     number_format=settings.number_format,
+    calibration_images=settings.calibration_images,
 )
 image = Image("image", name=settings.image_name, model=converted_model)
 target = ComputeTarget(
@@ -66,5 +68,7 @@ pulumi.export("labels", model.labels)
 pulumi.export("converted_model_version", converted_model.version)
 pulumi.export("image_location", image.image_location)
 pulumi.export("predicted_latency_ms", converted_model.predicted_latency_ms)
+pulumi.export("bitstream", converted_model.bitstream)
+pulumi.export("report_url", converted_model.report_url)
 pulumi.export("primary_key", webservice.primary_key)
 pulumi.export("secondary_key", webservice.secondary_key)

@@ -33,6 +33,8 @@ class Settings:
     model_path: str
     model_tags: Mapping[str, str]
     number_format: str
+    require_fpga_conversion: bool
+    calibration_images: str
     input_tensors: list[str]
     output_tensors: list[str]
     image_name: str

@@ -5,7 +5,6 @@
     fpga.npz      its arrays as the FPGA stores them
     front.onnx    from the wire to that tensor; missing where the wire carries it
     head.onnx     from the FPGA's tensors to the wire; missing where they are the same
-    report.json   forecast and number format, for people
     bundle.json   names, modelled times, digests of the others
 
 `fpga.*`, `front.onnx` and `head.onnx` are for engines that compute the FPGA's part themselves, in block formats only.
@@ -26,25 +25,22 @@ if TYPE_CHECKING:
 
     from accelform.conversion.model import BuiltModel
     from accelform.conversion.split import SplitModel, TensorInfo
-    from accelform.sources.model import ModelSource
     from accelform_runtime.timing.estimate import Estimate
 
 SCHEMA = 2
 NETWORK_SCHEMA = 1
-REPORT_SCHEMA = 2
 METHOD_NAME = "tensorflow/serving/predict"
 MODEL_FILE = "model.onnx"
 NETWORK_FILE = "fpga.json"
 PARAMETERS_FILE = "fpga.npz"
 FRONT_FILE = "front.onnx"
 HEAD_FILE = "head.onnx"
-REPORT_FILE = "report.json"
 BUNDLE_FILE = "bundle.json"
 HASHED_AT_ONCE = 1 << 20
 
 
 def write_bundle(
-    built: BuiltModel, split: SplitModel, *, source: ModelSource, output_dir: Path, version: str, estimate: Estimate
+    built: BuiltModel, split: SplitModel, *, output_dir: Path, version: str, estimate: Estimate
 ) -> dict[str, Path]:
     """Writes every file into `output_dir` and returns file name -> path; the same arguments give the same bytes.
 
@@ -72,17 +68,6 @@ def write_bundle(
         for file, part in ((FRONT_FILE, built.front), (HEAD_FILE, built.head)):
             if part is not None:
                 write(file, _bytes(part))
-    report = {
-        "schema": REPORT_SCHEMA,
-        "name": built.proto.graph.name,
-        "version": version,
-        "source": {"kind": source.kind, "digest": source.digest, "framework": source.framework},
-        "family": split.family,
-        "mismatch": split.mismatch,
-        "number_format": fmt.as_dict(),
-        "estimate": estimate.as_dict(),
-    }
-    write(REPORT_FILE, _json(report))
     description = {
         "schema": SCHEMA,
         "name": built.proto.graph.name,

@@ -13,7 +13,6 @@ from accelform.errors import InvalidWeights, UnknownNumberFormat, UnknownTensor
 
 if TYPE_CHECKING:
     from accelform.conversion.model import BuiltModel
-    from accelform.sources.model import ModelSource
     from accelform_runtime.numerics.format import NumberFormat
     from accelform_runtime.timing.estimate import Estimate
 
@@ -33,7 +32,6 @@ class Conversion:
 def convert(
     split: SplitModel,
     *,
-    source: ModelSource,
     output_dir: Path,
     name: str,
     version: str,
@@ -59,7 +57,7 @@ def convert(
     split = choose_tensors(split, name=name, input_tensors=input_tensors, output_tensors=output_tensors)
     estimate = forecast(split.network, number_format=number_format)
     built = build(split, name=name, fmt=fmt, progress=progress)
-    files = write_bundle(built, split, source=source, output_dir=output_dir, version=version, estimate=estimate)
+    files = write_bundle(built, split, output_dir=output_dir, version=version, estimate=estimate)
     size = files[MODEL_FILE].stat().st_size
     progress(f"wrote {MODEL_FILE}, {size / 1e6:.1f} MB, {number_format}, {estimate.latency_ms:.3f} ms on the FPGA")
     return Conversion(output_dir=output_dir, files=files, estimate=estimate, built=built)

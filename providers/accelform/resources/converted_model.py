@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from accelform import project
-from accelform.errors import InternalError, UserError
+from accelform.errors import UserError
 from accelform.plans import names
 from accelform.plans.contract import Planned, Problem, Property, ResourceContract
 from accelform.plans.identity import fingerprint
 from accelform.resources import common
 from accelform.resources.base import AccelResource, Values, unknown_unless_known
+from accelform.resources.model import ENTRY
 from accelform.resources.versioned import CLAIM, Content, VersionedProvider, find_version
 
 if TYPE_CHECKING:
@@ -80,9 +84,40 @@ CONTRACT = ResourceContract(
             default="bw-a10-cnn",
             description="profile of the FPGA part",
         ),
+        Property(
+            name="calibration_images",
+            kind="string",
+            role="update",
+            description="folder of images, relative to Pulumi.yaml, to compare the formats on; empty: none",
+        ),
         common.OWNER,
         Property(
-            name="topology", kind="string", role="replace", computed=True, description="matched featurizer family"
+            name="calibration_digest",
+            kind="string",
+            role="replace",
+            computed=True,
+            description="identity of the calibration images; empty without any",
+        ),
+        Property(
+            name="topology",
+            kind="string",
+            role="replace",
+            computed=True,
+            description="matched featurizer family; empty where none matches",
+        ),
+        Property(
+            name="mismatch",
+            kind="string",
+            role="update",
+            computed=True,
+            description="first difference to the nearest family, where none matches",
+        ),
+        Property(
+            name="bitstream",
+            kind="string",
+            role="update",
+            computed=True,
+            description="Azure ML's id of the FPGA's bitstream for it; empty: runs in emulation only",
         ),
         Property(
             name="fingerprint", kind="string", role="replace", computed=True, description="identity of the conversion"
@@ -110,7 +145,14 @@ CONTRACT = ResourceContract(
         ),
         Property(name="version", kind="integer", role="output", description="version under that name"),
         Property(name="url", kind="string", role="output", description="where the converted files are"),
-        Property(name="report_url", kind="string", role="output", description="the report, layer by layer"),
+        Property(name="report_url", kind="string", role="output", description="the report, a page for the browser"),
+        Property(name="report_json_url", kind="string", role="output", description="the report as data"),
+        Property(
+            name="import_log_url",
+            kind="string",
+            role="output",
+            description="what TensorFlow said at the import; empty for other sources",
+        ),
         common.CREATED_TIME,
         CLAIM,
     ),
@@ -135,16 +177,28 @@ class ConvertedModelProvider(VersionedProvider):
             for problem in _tensor_problems(key, inputs.get(key) or [], inputs[f"model_{key}"])
         ]
         from accelform.conversion import CONVERTER_VERSION
-        from accelform.featurizers.source import forecast, read_source
+        from accelform.featurizers.bitstreams import bitstream
+        from accelform.featurizers.forecast import forecast
+        from accelform.sources import read_source
 
+        blamed = "model_path"
         try:
             source = read_source(project.resolve(inputs["model_path"]))
-            estimate = forecast(source, number_format=inputs["number_format"]).as_dict()
+            blamed = "number_format"
+            estimate = forecast(source.network, number_format=inputs["number_format"]).as_dict()
+            blamed = "calibration_images"
+            calibration = _calibration_digest(inputs.get("calibration_images"))
         except UserError as error:
-            return Planned(computed={}, problems=(*problems, Problem(property="number_format", reason=str(error))))
+            return Planned(computed={}, problems=(*problems, Problem(property=blamed, reason=str(error))))
+        if inputs["require_fpga_conversion"] and source.mismatch:
+            reason = f"no FPGA topology matches: {source.mismatch}. Set it to false to run the network in emulation"
+            problems.append(Problem(property="require_fpga_conversion", reason=reason))
         estimate.pop("layers", None)
         computed = {
-            "topology": source.family,
+            "topology": source.family or "",
+            "mismatch": source.mismatch,
+            "bitstream": bitstream(source.family, inputs["number_format"]),
+            "calibration_digest": calibration,
             "predicted_latency_ms": estimate["latency_ms"],
             "estimate": estimate,
             "fingerprint": fingerprint(
@@ -153,6 +207,7 @@ class ConvertedModelProvider(VersionedProvider):
                 inputs=inputs.get("input_tensors") or inputs["model_input_tensors"],
                 outputs=inputs.get("output_tensors") or inputs["model_output_tensors"],
                 number_format=inputs["number_format"],
+                calibration=calibration,
             ),
         }
         return Planned(computed=computed, problems=tuple(problems))
@@ -164,36 +219,65 @@ class ConvertedModelProvider(VersionedProvider):
         return names.converted_model_name(source.name, source.version)
 
     def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
-        from accelform.conversion import convert
-        from accelform.featurizers.source import read_source
+        from accelform.conversion.deliver import Wanted, deliver
+        from accelform.sources import read_source
         from accelform.store import catalog
 
         model = _source(inputs)
-        files = catalog.local_files(common.open_store(inputs), model, folder / "source")
-        entry = [file for file in files if "/" not in file and file.endswith((".yaml", ".yml"))]
-        if len(entry) != 1:
-            raise InternalError(
-                f"model {model.name}:{model.version} has {len(entry)} specifications in its files; register it again"
-            )
-        converted = convert(
-            read_source(files[entry[0]]),
-            output_dir=folder / "bundle",
+        stored = catalog.local_files(common.open_store(inputs), model, folder / "store")
+        source = read_source(_laid_out(stored, folder / "source") / model.properties[ENTRY])
+        calibration = inputs.get("calibration_images")
+        wanted = Wanted(
             name=name,
             version=str(model.version),
             number_format=inputs["number_format"],
             input_tensors=inputs.get("input_tensors") or None,
             output_tensors=inputs.get("output_tensors") or None,
+            calibration_images=project.resolve(calibration) if calibration else None,
+        )
+        delivery = deliver(
+            source,
+            output_dir=folder / "delivery",
+            wanted=wanted,
             progress=lambda text: common.note(f"{name}: {text}"),
         )
-        return Content(files=converted.files)
+        return Content(files=delivery.files)
 
     def outputs(self, url: str, manifest: Manifest) -> Values:
+        from accelform.conversion.deliver import IMPORT_LOG, REPORT_DATA, REPORT_PAGE
+
+        names_of_files = {file.name for file in manifest.files}
         return {
             **super().outputs(url, manifest),
             "name": manifest.name,
             "url": url,
-            "report_url": f"{url}/report.json",
+            "report_url": f"{url}/{REPORT_PAGE}",
+            "report_json_url": f"{url}/{REPORT_DATA}",
+            "import_log_url": f"{url}/{IMPORT_LOG}" if IMPORT_LOG in names_of_files else "",
         }
+
+
+def _laid_out(stored: Mapping[str, Path], folder: Path) -> Path:
+    """The model's files alone in a folder, as its author had them: the store keeps its own beside them."""
+    for name, path in stored.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, place)
+        except OSError:
+            shutil.copyfile(path, place)
+    return folder
+
+
+def _calibration_digest(path: str | None) -> str:
+    if not path:
+        return ""
+    from accelform.report.samples import find_samples
+
+    digest = hashlib.sha256()
+    for sample in find_samples([project.resolve(path)]):
+        digest.update(f"{sample.name}\0{hashlib.sha256(sample.path.read_bytes()).hexdigest()}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _source(inputs: Values) -> Manifest:
@@ -222,6 +306,9 @@ class ConvertedModel(AccelResource, module="accel", name="ConvertedModel"):
     storage_url: Output[str]
     owner: Output[str]
     topology: Output[str]
+    mismatch: Output[str]
+    bitstream: Output[str]
+    calibration_digest: Output[str]
     fingerprint: Output[str]
     predicted_latency_ms: Output[float]
     estimate: Output[Mapping[str, Any]]
@@ -229,6 +316,8 @@ class ConvertedModel(AccelResource, module="accel", name="ConvertedModel"):
     version: Output[int]
     url: Output[str]
     report_url: Output[str]
+    report_json_url: Output[str]
+    import_log_url: Output[str]
     created_time: Output[str]
 
     def __init__(
@@ -240,6 +329,7 @@ class ConvertedModel(AccelResource, module="accel", name="ConvertedModel"):
         output_tensors: Input[list[str]] | None = None,
         require_fpga_conversion: Input[bool] | None = None,
         number_format: Input[str] | None = None,
+        calibration_images: Input[str] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
         inputs = {
@@ -254,5 +344,6 @@ class ConvertedModel(AccelResource, module="accel", name="ConvertedModel"):
             "output_tensors": output_tensors,
             "require_fpga_conversion": require_fpga_conversion,
             "number_format": number_format,
+            "calibration_images": calibration_images,
         }
         super().__init__(ConvertedModelProvider(), resource_name, inputs, opts)

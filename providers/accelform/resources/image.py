@@ -88,6 +88,7 @@ class ImageProvider(VersionedProvider):
         return str(values["name"])
 
     def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
+        from accelform.conversion.deliver import BUNDLE_FILE, served_files
         from accelform.images import oci, runtime_layer
         from accelform.store import catalog
 
@@ -99,11 +100,13 @@ class ImageProvider(VersionedProvider):
             digest=inputs["model_fingerprint"],
             what="converted model",
         )
+        files = catalog.local_files(store, model, folder)
+        served = served_files(files, files[BUNDLE_FILE].read_bytes())
         image = oci.build_image(
             store,
             name=name,
             version=version,
-            model_files=catalog.local_files(store, model, folder),
+            model_files={file: files[file] for file in served},
             runtime_layer=runtime_layer.build(store),
             labels={"accelform.model": f"{model.name}:{model.version}"},
         )

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from accelform.resources.workspace import Workspace
     from accelform.store.manifest import Manifest
 
+ENTRY = "entry"
+"""Recorded with a version: which of its files to read first; `.` for a model that is a folder."""
+
 CONTRACT = ResourceContract(
     name="Model",
     summary="A registered network; new content is a new version.",
@@ -34,7 +37,7 @@ CONTRACT = ResourceContract(
             kind="string",
             role="update",
             required=True,
-            description="featurizer specification, relative to Pulumi.yaml; its content decides, not its place",
+            description="model file or folder, relative to Pulumi.yaml; its content decides, not its place",
         ),
         common.TAGS,
         common.PROPERTIES,
@@ -42,7 +45,13 @@ CONTRACT = ResourceContract(
         common.OWNER,
         Property(name="digest", kind="string", role="replace", computed=True, description="sha256 of the content"),
         Property(name="framework", kind="string", role="replace", computed=True, description="what it was made with"),
-        Property(name="family", kind="string", role="replace", computed=True, description="featurizer family"),
+        Property(
+            name="family",
+            kind="string",
+            role="replace",
+            computed=True,
+            description="featurizer family it matches; empty where it matches none",
+        ),
         Property(
             name="input_tensors", kind="list", role="replace", computed=True, description="names of the graph's inputs"
         ),
@@ -78,7 +87,7 @@ class ModelProvider(VersionedProvider):
         problems = common.property_problems(inputs, stored)
         if all_known(inputs, ("model_name",)) and (reason := names.MODEL.problem(inputs["model_name"])):
             problems.append(Problem(property="model_name", reason=reason))
-        from accelform.featurizers.source import read_source
+        from accelform.sources import read_source
 
         try:
             source = read_source(project.resolve(inputs["model_path"]))
@@ -89,7 +98,7 @@ class ModelProvider(VersionedProvider):
         computed = {
             "digest": source.digest,
             "framework": source.framework,
-            "family": source.family,
+            "family": source.family or "",
             "input_tensors": [tensor.name for tensor in source.input_tensors],
             "output_tensors": [tensor.name for tensor in source.output_tensors],
             "labels": list(source.labels),
@@ -100,7 +109,7 @@ class ModelProvider(VersionedProvider):
         return str(values["model_name"])
 
     def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
-        from accelform.featurizers.source import read_source
+        from accelform.sources import read_source
 
         source = read_source(project.resolve(inputs["model_path"]))
         if source.digest != inputs["digest"]:
@@ -108,7 +117,8 @@ class ModelProvider(VersionedProvider):
                 f"{inputs['model_path']} changed while it was being deployed ({inputs['digest']} is now "
                 f"{source.digest}); run `pulumi up` again"
             )
-        return Content(files={file.name: file.path for file in source.files})
+        entry = "." if source.path.is_dir() else source.path.name
+        return Content(files={file.name: file.path for file in source.files}, properties={ENTRY: entry})
 
     def outputs(self, url: str, manifest: Manifest) -> Values:
         return {**super().outputs(url, manifest), "url": url}

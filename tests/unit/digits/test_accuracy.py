@@ -15,7 +15,7 @@ import onnxruntime
 from PIL import Image
 
 from accelform.conversion import convert
-from accelform.featurizers.source import read_source
+from accelform.sources import open_source, read_source
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits"
 IMAGES = slice(2, None, 3)
@@ -38,14 +38,11 @@ def right_answers(folder: Path, specification: str, number_format: str, truth: C
     """Convert one of the example's models and count the held-out images that it gets right."""
     source = read_source(DIGITS / specification)
     convert(
-        source,
+        open_source(source),
         output_dir=folder,
         name="digits",
         version="1",
         number_format=number_format,
-        input_tensors=None,
-        output_tensors=None,
-        progress=lambda _: None,
     )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
