@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from accelform.errors import DownloadUnavailable, WeightsUnreadable
+from accelform.featurizers.families import FAMILIES
 from accelform.featurizers.weights import imagenet
 from accelform.featurizers.weights.imagenet import imagenet_weights
 
+RESNET = FAMILIES["resnet50"]
 DATA = Path(__file__).parents[2] / "unit" / "weights" / "data"
 CHECKPOINT = (DATA / "stem_v1.ckpt").read_bytes()
 Handle = Callable[[http.server.BaseHTTPRequestHandler], None]
@@ -93,8 +95,8 @@ def cached(tmp_path: Path) -> list[str]:
 def test_it_downloads_once_and_shows_how_far_it_is(tmp_path: Path, serve: Callable[[bytes], Mirror]) -> None:
     """The arrays are the file's; the second time they come from the cache; progress carries numbers."""
     mirror, lines = serve(GOOD), list[str]()
-    first = imagenet_weights(progress=lines.append, environ=environ(tmp_path, mirror.url))
-    second = imagenet_weights(progress=lines.append, environ=environ(tmp_path, mirror.url))
+    first = imagenet_weights(RESNET, progress=lines.append, environ=environ(tmp_path, mirror.url))
+    second = imagenet_weights(RESNET, progress=lines.append, environ=environ(tmp_path, mirror.url))
 
     wanted = np.load(DATA / "arrays.npz")
     assert set(first) == set(second) == set(wanted.files)
@@ -114,7 +116,7 @@ def test_progress_comes_in_steps(
     filler = np.random.RandomState(0).bytes(5 << 20)
     lines: list[str] = []
     answer = archive({"filler.bin": filler, "resnet_v1_50.ckpt": CHECKPOINT})
-    imagenet_weights(progress=lines.append, environ=environ(tmp_path, serve(answer).url))
+    imagenet_weights(RESNET, progress=lines.append, environ=environ(tmp_path, serve(answer).url))
 
     steps = [line for line in lines if line.startswith("Downloaded")]
     assert len(steps) >= 5
@@ -127,7 +129,7 @@ def test_no_network_says_what_to_do(tmp_path: Path) -> None:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/resnet_v1_50_2016_08_28.tar.gz"
         with pytest.raises(DownloadUnavailable) as caught:
-            imagenet_weights(progress=print, environ=environ(tmp_path, url))
+            imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, url))
 
     message = str(caught.value)
     place = tmp_path / "cache" / "accelform" / "weights" / "resnet_v1_50_2016_08_28.tar.gz"
@@ -142,7 +144,7 @@ def test_an_archive_put_there_by_hand_is_used(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "resnet_v1_50_2016_08_28.tar.gz").write_bytes(GOOD)
     lines: list[str] = []
-    arrays = imagenet_weights(progress=lines.append, environ={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    arrays = imagenet_weights(RESNET, progress=lines.append, environ={"XDG_CACHE_HOME": str(tmp_path / "cache")})
 
     assert "resnet_v1_50/conv1/weights" in arrays
     assert "put there by hand" in lines[0]
@@ -184,7 +186,7 @@ def test_a_bad_answer_leaves_nothing_behind(
 ) -> None:
     """Every way a download can go wrong is a message, and the cache stays empty so that the next try is clean."""
     with pytest.raises(DownloadUnavailable, match=problem):
-        imagenet_weights(progress=print, environ=environ(tmp_path, serve(answer).url))
+        imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, serve(answer).url))
 
     assert cached(tmp_path) == []
 
@@ -204,7 +206,7 @@ def test_a_server_that_dribbles_is_given_up(tmp_path: Path, serve: Callable[[Han
 
     try:
         with pytest.raises(DownloadUnavailable, match="time was up"):
-            imagenet_weights(progress=print, environ=environ(tmp_path, serve(dribble).url), timeout_seconds=0.3)
+            imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, serve(dribble).url), timeout_seconds=0.3)
     finally:
         stop.set()
 
@@ -223,7 +225,7 @@ def test_a_hostile_archive_reaches_nowhere(tmp_path: Path, serve: Callable[[byte
         info = tarfile.TarInfo("../../../resnet_v1_50.ckpt")
         info.size = len(CHECKPOINT)
         content.addfile(info, io.BytesIO(CHECKPOINT))
-    arrays = imagenet_weights(progress=print, environ=environ(tmp_path, serve(stream.getvalue()).url))
+    arrays = imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, serve(stream.getvalue()).url))
 
     assert "resnet_v1_50/conv1/weights" in arrays
     assert len(cached(tmp_path)) == 1
@@ -233,14 +235,14 @@ def test_a_hostile_archive_reaches_nowhere(tmp_path: Path, serve: Callable[[byte
 def test_only_web_addresses_are_followed(tmp_path: Path) -> None:
     """file:// and the like are refused."""
     with pytest.raises(DownloadUnavailable, match="must be an http or https address"):
-        imagenet_weights(progress=print, environ=environ(tmp_path, f"file://{DATA}/stem_v1.ckpt"))
+        imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, f"file://{DATA}/stem_v1.ckpt"))
 
 
 def test_a_damaged_cache_is_reported_with_its_place(tmp_path: Path, serve: Callable[[bytes], Mirror]) -> None:
     """A checkpoint that was cut in the cache names itself."""
     url = serve(GOOD).url
-    imagenet_weights(progress=print, environ=environ(tmp_path, url))
+    imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, url))
     (file,) = (tmp_path / "cache" / "accelform" / "weights").iterdir()
     file.write_bytes(CHECKPOINT[:1000])
     with pytest.raises(WeightsUnreadable, match=f"Delete {re.escape(str(file))}"):
-        imagenet_weights(progress=print, environ=environ(tmp_path, url))
+        imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, url))

@@ -184,7 +184,7 @@ def test_forecast_of_source_and_family_agree(write_model: WriteModel) -> None:
 
 def test_forecast_in_an_unknown_format() -> None:
     """A wrong number format is the user's to fix, and the message lists the known ones."""
-    with pytest.raises(UnknownNumberFormat, match="bw-a10-cnn, .*float32"):
+    with pytest.raises(UnknownNumberFormat, match=r"bw-a10-cnn, .*float32"):
         forecast("resnet50", number_format="int8")
 
 

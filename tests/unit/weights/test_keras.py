@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from accelform.errors import InvalidWeights, WeightsUnreadable
-from accelform.featurizers.resnet_v1 import BATCH_NORM_EPSILON
+from accelform.featurizers.networks.resnet_v1 import BATCH_NORM_EPSILON
 from accelform.featurizers.weights.keras import KERAS_EPSILON, read_keras
 
 DATA = Path(__file__).parent / "data"

@@ -3,9 +3,10 @@
 Files: `.h5` (a model or its weights, legacy or Keras 3's `.weights.h5`) and `.keras`. Arrays, in either of two ways:
 
 - saved under tf-slim's names themselves, e.g. a data set `resnet_v1_50/conv1/weights`;
-- in layers named as Keras applications name ResNet50's: `conv1_conv`, `conv1_bn`, then for stage s = 2..5, unit u and
-  part p = 0..3 (0 is the shortcut) `conv{s}_block{u}_{p}_conv` and `..._bn`, and `predictions`. Becomes
-  `resnet_v1_50/block{s-1}/unit_{u}/bottleneck_v1/{shortcut,conv1,conv2,conv3}/...` and `resnet_v1_50/logits/...`.
+- for a ResNet, in layers named as Keras applications name ResNet50's: `conv1_conv`, `conv1_bn`, then for stage
+  s = 2..5, unit u and part p = 0..3 (0 is the shortcut) `conv{s}_block{u}_{p}_conv` and `..._bn`, and `predictions`.
+  Becomes `resnet_v1_50/block{s-1}/unit_{u}/bottleneck_v1/{shortcut,conv1,conv2,conv3}/...` and
+  `resnet_v1_50/logits/...` (or those of `resnet_v1_152`).
   A convolution's bias is taken into its batch norm's moving mean, and Keras's larger epsilon (1.001e-5) into the
   variance; both leave the function as it was.
 
@@ -29,7 +30,7 @@ import h5py
 import numpy as np
 
 from accelform.errors import InvalidWeights, WeightsUnreadable
-from accelform.featurizers.resnet_v1 import BATCH_NORM_EPSILON
+from accelform.featurizers.networks.resnet_v1 import BATCH_NORM_EPSILON
 from accelform.featurizers.weights.arrays import MAX_TOTAL_BYTES, Budget
 
 KERAS_EPSILON = 1.001e-5
@@ -59,7 +60,7 @@ def read_keras(path: Path, *, scope: str = "resnet_v1_50") -> dict[str, np.ndarr
             config, layers = _read_archive(path)
         else:
             config, layers = _read_h5(path, path.name)
-        _check_strides(config, path.name)
+        _check_strides(config, path.name, scope)
         return _renamed(layers, scope)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise WeightsUnreadable(
@@ -139,13 +140,14 @@ def _layer_prefix(group: h5py.Group, prefix: str) -> str:
 def _renamed(arrays: Mapping[str, np.ndarray], scope: str) -> dict[str, np.ndarray]:
     result: dict[str, np.ndarray] = {}
     layers: dict[str, dict[str, np.ndarray]] = {}
+    is_resnet = scope.startswith("resnet_v1_")
     for path, array in arrays.items():
         start = path.find(f"{scope}/")
         if start == 0 or (start > 0 and path[start - 1] == "/"):
             result[path[start:].removesuffix(":0")] = array
             continue
         names = path.removesuffix(":0").split("/")
-        layer = next((name for name in reversed(names[:-1]) if _kind(name) is not None), None)
+        layer = next((name for name in reversed(names[:-1]) if _kind(name) is not None), None) if is_resnet else None
         if layer is None:
             result[path] = array
         else:
@@ -205,7 +207,7 @@ def _batch_norm(slim: str, variables: Mapping[str, np.ndarray], bias: np.ndarray
     return result
 
 
-def _check_strides(config: Any, origin: str) -> None:
+def _check_strides(config: Any, origin: str, scope: str) -> None:
     strided = [
         f"{layer['config']['name']} {layer['config']['strides']}"
         for layer in _layer_configs(config)
@@ -215,7 +217,7 @@ def _check_strides(config: Any, origin: str) -> None:
     if strided:
         raise InvalidWeights(
             f"The network in {origin} can't run on the FPGA: it strides in the first unit of a stage "
-            f"({', '.join(strided[:3])}), as Keras applications' ResNet50 does; the FPGA's ResNet-50 is tf-slim's, "
+            f"({', '.join(strided[:3])}), as Keras applications' ResNet50 does; the FPGA's {scope} is tf-slim's, "
             "which strides in the last unit, on its 3x3. Train with those strides, or use weights: {source: imagenet}."
         )
 

@@ -1,8 +1,10 @@
-"""Random weights that behave: a seeded He initialisation whose batch-norm statistics fit the network's own activations.
+"""Random weights that behave: a seeded He initialisation fitted to the network's own activations.
 
-Weights are He et al. 2015's uniform variant, limit sqrt(6 / fan-in), made from random integers alone. The statistics
-are measured layer by layer on a few seeded, small images in float64 and kept to 12 significant bits, so that
-the last bits of a machine's matrix product don't show. Features are meaningless; sizes and timing are the real ones.
+Weights are He et al. 2015's uniform variant, limit sqrt(6 / fan-in), made from random integers alone. Every
+convolution's results are then brought to mean 0 and deviation 1 per channel, layer by layer on a few seeded, small
+images (Mishkin and Matas 2016): by its batch norm's statistics where there is one, else by its weights and biases.
+Statistics are measured in float64 and kept to 12 significant bits, so that the last bits of a machine's matrix product
+don't show. Features are meaningless; sizes and timing are the real ones.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import math
 
 import numpy as np
 
-from accelform.featurizers.resnet_v1 import BATCH_NORM_EPSILON, Convolution, ResNetPlan
+from accelform.featurizers.weights.calibration import activations
+from accelform_runtime.network.network import Network
+from accelform_runtime.network.steps import Add, Affine, BatchNorm, Convolution, Normalise, Step, Variables
 
 SQUARE_SIDES = (1, 2, 4, 8, 12, 16, 24, 48)
 """In pixels; one calibration image each."""
@@ -19,43 +23,51 @@ SQUARE_SIDES = (1, 2, 4, 8, 12, 16, 24, 48)
 CALIBRATION_SIZE = 96
 SIGNIFICANT_BITS = 12
 RESIDUAL_GAMMA = 0.5
-"""Scale of a unit's last convolution: the sum over a block's units then grows only slowly."""
+"""Scale of what is added to a shortcut: the sum over a block's units then grows only slowly."""
+
+NORMALISED_SCALE = 20.0
+"""Liu et al. 2016, on ParseNet's normalisation: the scale that training starts from."""
 
 
-def seeded_weights(plan: ResNetPlan, *, seed: int) -> dict[str, np.ndarray]:
-    """All variables of the featurizer, float32; the same seed gives the same arrays."""
+def seeded_weights(network: Network, *, seed: int, scaling_factor: float = 1.0) -> dict[str, np.ndarray]:
+    """All variables of `network`, float32; the same seed gives the same arrays.
+
+    `scaling_factor` is the preprocessing's: images of another range than training's would make every answer the same.
+    """
     random = np.random.Generator(np.random.PCG64(seed))
     variables: dict[str, np.ndarray] = {}
-    for convolution in plan.convolutions:
-        limit = math.sqrt(6 / (convolution.kernel**2 * convolution.in_channels))
-        variables[f"{convolution.name}/weights"] = _uniform(random, convolution.weights_shape, limit)
-    net = _convolved(_images(random, plan.stem.in_channels), plan.stem, 1.0, variables)
-    net = _max_pooled(np.maximum(net, 0))
-    for unit in plan.units:
-        if unit.shortcut is None:
-            shortcut = net[:, :: unit.stride, :: unit.stride]
-        else:
-            shortcut = _convolved(net, unit.shortcut, 1.0, variables)
-        residual = np.maximum(_convolved(net, unit.conv1, 1.0, variables), 0)
-        residual = np.maximum(_convolved(residual, unit.conv2, 1.0, variables), 0)
-        net = np.maximum(shortcut + _convolved(residual, unit.conv3, RESIDUAL_GAMMA, variables), 0)
-    return {name: variables[name] for name in plan.variables()}
+    for conv in network.convolutions:
+        limit = math.sqrt(6 / (conv.window.kernel[0] * conv.window.kernel[1] * conv.in_channels))
+        variables[conv.weights] = _uniform(random, conv.weights_shape, limit)
+    images = _images(random, network.image.channels) * scaling_factor
+    residual = {step.right for step in network.steps if isinstance(step, Add)}
+
+    def fit(step: Step, net: np.ndarray) -> np.ndarray:
+        gamma = RESIDUAL_GAMMA if step.name in residual else 1.0
+        return _fitted(step, net, gamma, variables)
+
+    activations(network, variables, images, fit)
+    return {name: variables[name] for name in network.variables()}
 
 
-def seeded_classifier(plan: ResNetPlan, *, classes: int, seed: int) -> dict[str, np.ndarray]:
-    """A random classifier: uniform weights with limit sqrt(6 / features), biases 0."""
+def seeded_classifier(shapes: Variables, *, seed: int) -> dict[str, np.ndarray]:
+    """A random classifier of the shapes that `Family.classifier_variables` gives.
+
+    Weights are uniform with limit sqrt(6 / features), biases 0.
+    """
     random = np.random.Generator(np.random.PCG64(seed))
-    weights_name, biases_name = plan.classifier_variables(classes)
-    shape = plan.classifier_variables(classes)[weights_name]
     return {
-        weights_name: _uniform(random, shape, math.sqrt(6 / plan.feature_length)),
-        biases_name: np.zeros(classes, np.float32),
+        name: _uniform(random, shape, math.sqrt(6 / shape[2])) if len(shape) == 4 else np.zeros(shape, np.float32)
+        for name, shape in shapes.items()
     }
 
 
 def _uniform(random: np.random.Generator, shape: tuple[int, ...], limit: float) -> np.ndarray:
     """Float32 in [-limit, limit): 24 random bits, scaled by exact or correctly rounded operations only."""
-    values: np.ndarray = (random.random(shape, dtype=np.float32) * np.float32(2) - np.float32(1)) * np.float32(limit)
+    values: np.ndarray = random.random(shape, dtype=np.float32)
+    values *= np.float32(2)
+    values -= np.float32(1)
+    values *= np.float32(limit)
     return values
 
 
@@ -74,39 +86,49 @@ def _images(random: np.random.Generator, channels: int) -> np.ndarray:
     return images * 255.0
 
 
-def _convolved(
-    inputs: np.ndarray, convolution: Convolution, gamma: float, variables: dict[str, np.ndarray]
-) -> np.ndarray:
-    """Run one convolution and its batch norm, whose variables are set from the result: mean 0, deviation gamma."""
-    weights = variables[f"{convolution.name}/weights"].astype(np.float64)
-    net = _convolution(inputs, weights, convolution.stride, convolution.padding)
-    mean, variance = _rounded(net.mean(axis=(0, 1, 2))), _rounded(net.var(axis=(0, 1, 2)))
-    scope = f"{convolution.name}/BatchNorm"
-    variables[f"{scope}/gamma"] = np.full(convolution.out_channels, gamma, np.float32)
-    variables[f"{scope}/beta"] = np.zeros(convolution.out_channels, np.float32)
-    variables[f"{scope}/moving_mean"] = mean
-    variables[f"{scope}/moving_variance"] = variance
-    scaled: np.ndarray = (net - mean) * (gamma / np.sqrt(variance.astype(np.float64) + BATCH_NORM_EPSILON))
+def _fitted(step: Step, net: np.ndarray, gamma: float, variables: dict[str, np.ndarray]) -> np.ndarray:
+    """What `step` gives for its raw result `net`, with its variables set so that it is of deviation `gamma`."""
+    if isinstance(step, Normalise):
+        variables[step.scale] = np.full(step.channels, NORMALISED_SCALE, np.float32)
+        return net * NORMALISED_SCALE
+    if not isinstance(step, (Convolution, Affine)):
+        return net
+    if step.batch_norm is not None:
+        return _normalised(net, step.batch_norm, gamma, variables)
+    if isinstance(step, Convolution) and step.biases is not None:
+        return _scaled(net, step, step.biases, gamma, variables)
+    return net
+
+
+def _normalised(net: np.ndarray, norm: BatchNorm, gamma: float, variables: dict[str, np.ndarray]) -> np.ndarray:
+    mean, variance = _statistics(net)
+    channels = net.shape[-1]
+    variables |= {
+        f"{norm.scope}/gamma": np.full(channels, gamma, np.float32),
+        f"{norm.scope}/beta": np.zeros(channels, np.float32),
+        f"{norm.scope}/moving_mean": mean,
+        f"{norm.scope}/moving_variance": variance,
+    }
+    scaled: np.ndarray = (net - mean) * (gamma / np.sqrt(variance.astype(np.float64) + norm.epsilon))
     return scaled
 
 
-def _convolution(inputs: np.ndarray, weights: np.ndarray, stride: int, padding: int) -> np.ndarray:
-    kernel, _, in_channels, out_channels = weights.shape
-    padded = np.pad(inputs, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(1, 2))
-    windows = windows[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
-    rows = windows.reshape(-1, kernel * kernel * in_channels)
-    product = rows @ weights.reshape(-1, out_channels)
-    result: np.ndarray = product.reshape(*windows.shape[:3], out_channels)
-    return result
+def _scaled(
+    net: np.ndarray, conv: Convolution, biases: str, gamma: float, variables: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Without a batch norm, weights and biases themselves take the scale and the offset."""
+    mean, variance = _statistics(net)
+    # A channel that is the same everywhere has nothing to scale by.
+    deviation = np.sqrt(np.where(variance > 0, variance, 1).astype(np.float64))
+    scale = _rounded(gamma / deviation)
+    variables[conv.weights] *= scale
+    variables[biases] = _rounded(-mean.astype(np.float64) * scale)
+    scaled: np.ndarray = net * scale.astype(np.float64) + variables[biases]
+    return scaled
 
 
-def _max_pooled(inputs: np.ndarray) -> np.ndarray:
-    """3x3/2 with TensorFlow's "SAME" on an even size: one row and column after."""
-    padded = np.pad(inputs, ((0, 0), (0, 1), (0, 1), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))[:, ::2, ::2]
-    result: np.ndarray = windows.max(axis=(-2, -1))
-    return result
+def _statistics(net: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return _rounded(net.mean(axis=(0, 1, 2))), _rounded(net.var(axis=(0, 1, 2)))
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

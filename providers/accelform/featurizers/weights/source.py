@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelform.errors import ModelSourceMissing, WeightsUnreadable
+from accelform.featurizers.families import FAMILIES, Family
 from accelform.featurizers.spec import FileClassifier, FileWeights, ImagenetWeights, SeededClassifier, SeededWeights
 
 if TYPE_CHECKING:
@@ -17,72 +18,83 @@ if TYPE_CHECKING:
 
 FORMATS = (".npz", ".h5", ".hdf5", ".keras", ".onnx", ".ckpt")
 
+Progress = Callable[[str], None]
+
 
 def load(
     weights: FileWeights | ImagenetWeights | SeededWeights,
     *,
     folder: Path,
-    plan: ResNetPlan,
-    progress: Callable[[str], None] = lambda message: None,
+    family: Family = FAMILIES["resnet50"],
+    classes: int | None = None,
+    progress: Progress = lambda message: None,
+    plan: ResNetPlan | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return every variable of `plan` (narrow, if the weights are), float32 HWIO.
+    """Return every variable of the family's network at the weights' own width, float32 HWIO.
 
-    If the source has a classifier of its own (`<scope>/logits/...`), its two arrays come last. `folder` is the
-    specification's; `progress` gets one line per step of a download.
+    If the source has a classifier of its own, its two arrays come last. `folder` is the specification's; `classes` is
+    a detector's; `progress` gets one line per step of a download.
 
     Raises:
         ModelSourceMissing: the file is missing, unreadable, or outside the folder.
         WeightsUnreadable: the file is damaged, unsafe, too large or of an unknown format.
-        InvalidWeights: the arrays don't fit the plan; the message lists every problem.
+        InvalidWeights: the arrays don't fit the network; the message lists every problem.
         DownloadUnavailable: the published weights can't be fetched.
     """
+    width_divisor = plan.width_divisor if plan is not None else weights.width_divisor
+    network = family.network(width_divisor=width_divisor, classes=classes)
     if isinstance(weights, SeededWeights):
         from accelform.featurizers.weights.seeded import seeded_weights
 
-        return seeded_weights(plan, seed=weights.seed)
+        return seeded_weights(network, seed=weights.seed, scaling_factor=family.preprocess.scaling_factor)
     if isinstance(weights, ImagenetWeights):
         from accelform.featurizers.weights.imagenet import imagenet_weights
 
-        arrays, origin = imagenet_weights(progress=progress), "the published ImageNet checkpoint"
+        arrays, origin = imagenet_weights(family, progress=progress), "the published ImageNet checkpoint"
     else:
         path = _inside(folder, weights.path)
-        arrays, origin = read_file(path, scope=plan.scope), str(path)
+        arrays, origin = read_file(path, scope=network.name), str(path)
     from accelform.featurizers.weights.arrays import checked
 
-    head = _classifier_shapes(plan)
-    expected: dict[str, Shape] = dict(plan.variables())
+    head = _classifier_shapes(family, width_divisor, None)
+    expected: dict[str, Shape] = dict(network.variables())
     if set(head) & set(arrays):
         expected |= head
     return checked(arrays, expected, origin=origin)
 
 
 def load_classifier(
-    classifier: FileClassifier | SeededClassifier, *, folder: Path, plan: ResNetPlan
+    classifier: FileClassifier | SeededClassifier,
+    *,
+    folder: Path,
+    family: Family = FAMILIES["resnet50"],
+    width_divisor: int = 1,
+    plan: ResNetPlan | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the classifier's weights [1, 1, features, classes] and biases [classes], float32.
 
-    The features are `plan`'s, so a narrow featurizer takes a narrow classifier. A file may hold the featurizer too.
+    The features are those of the network at `width_divisor`, so a narrow featurizer takes a narrow classifier. A file
+    may hold the featurizer too.
 
     Raises:
         ModelSourceMissing, WeightsUnreadable, InvalidWeights: as for `load`.
     """
+    width_divisor = plan.width_divisor if plan is not None else width_divisor
     if isinstance(classifier, SeededClassifier):
         from accelform.featurizers.weights.seeded import seeded_classifier
 
-        return seeded_classifier(plan, classes=classifier.classes, seed=classifier.seed)
+        shapes = family.classifier_variables(classifier.classes, width_divisor=width_divisor)
+        return seeded_classifier(shapes, seed=classifier.seed)
     from accelform.featurizers.weights.arrays import checked
 
+    network = family.network(width_divisor=width_divisor)
     path = _inside(folder, classifier.path)
-    arrays = read_file(path, scope=plan.scope)
-    weights_name, biases_name = plan.classifier_variables(1)
+    arrays = read_file(path, scope=network.name)
+    biases_name = tuple(family.classifier_variables(1))[1]
     biases = arrays.get(biases_name)
     classes = biases.shape[0] if biases is not None and biases.ndim == 1 else None
-    return checked(
-        arrays,
-        {weights_name: (1, 1, plan.feature_length, classes), biases_name: (classes,)},
-        origin=str(path),
-        also_fine=plan.variables(),
-    )
+    expected = _classifier_shapes(family, width_divisor, classes)
+    return checked(arrays, expected, origin=str(path), also_fine=network.variables())
 
 
 def read_file(path: Path, *, scope: str = "resnet_v1_50") -> dict[str, np.ndarray]:
@@ -114,9 +126,10 @@ def read_file(path: Path, *, scope: str = "resnet_v1_50") -> dict[str, np.ndarra
         ) from error
 
 
-def _classifier_shapes(plan: ResNetPlan) -> Mapping[str, Shape]:
-    weights_name, biases_name = plan.classifier_variables(1)
-    return {weights_name: (1, 1, plan.feature_length, None), biases_name: (None,)}
+def _classifier_shapes(family: Family, width_divisor: int, classes: int | None) -> dict[str, Shape]:
+    """With `classes` None, of any number of classes; empty for a detector."""
+    shapes = family.classifier_variables(1, width_divisor=width_divisor)
+    return {name: (*shape[:-1], classes) for name, shape in shapes.items()}
 
 
 def _inside(folder: Path, relative: str) -> Path:
