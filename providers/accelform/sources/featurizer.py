@@ -20,6 +20,7 @@ from accelform.featurizers.spec import (
 )
 from accelform.sources.files import content_digest, describe, inside, read_labels
 from accelform.sources.model import ModelSource, SourceFile
+from accelform_runtime.network.network import Network
 
 if TYPE_CHECKING:
     import onnx
@@ -52,7 +53,9 @@ def read_featurizer(path: Path, text: str) -> ModelSource:
     labels: tuple[str, ...] = ()
     if isinstance(spec.classifier, FileClassifier) and spec.classifier.labels is not None:
         labels = read_labels(folder / spec.classifier.labels, classes=classes)
-    network = family.network()
+    if spec.labels is not None:
+        labels = read_labels(folder / spec.labels, classes=spec.classes)
+    network = family.network(classes=spec.classes)
     settings = {"spec": asdict(spec) | {"weights_source": type(spec.weights).__name__}}
     return ModelSource(
         path=path,
@@ -62,7 +65,7 @@ def read_featurizer(path: Path, text: str) -> ModelSource:
         family=family.name,
         network=network,
         input_tensors=(TensorInfo(name=IMAGE_TENSOR, alias=INPUT_ALIAS, dtype="DT_STRING", shape=(-1,)),),
-        output_tensors=_outputs(family, classes),
+        output_tensors=_outputs(family, network, classes),
         classes=classes,
         labels=labels,
         files=files,
@@ -115,13 +118,14 @@ def load_variables(source: ModelSource, progress: Progress = lambda _: None) -> 
         raise ValueError(f"{source.path} is no featurizer specification")
     family = FAMILIES[spec.featurizer]
     divisor = spec.weights.width_divisor
-    variables = load(spec.weights, folder=source.folder, plan=family.plan(width_divisor=divisor), progress=progress)
+    variables = load(spec.weights, folder=source.folder, family=family, classes=spec.classes, progress=progress)
     if spec.classifier is not None:
-        variables |= load_classifier(spec.classifier, folder=source.folder, plan=family.plan(width_divisor=divisor))
+        variables |= load_classifier(spec.classifier, folder=source.folder, family=family, width_divisor=divisor)
     if divisor == 1:
         return variables
     progress(f"widened from 1/{divisor} to full width")
-    return widen(variables, family.plan(width_divisor=divisor), family.plan())
+    narrow = family.network(width_divisor=divisor, classes=spec.classes)
+    return widen(variables, narrow, source.network, classifier=tuple(family.classifier_variables(1)))
 
 
 def _classes(spec: FeaturizerSpec, family: Family, files: tuple[SourceFile, ...]) -> int | None:
@@ -136,17 +140,17 @@ def _fitting_classes(spec: FeaturizerSpec, family: Family, folder: Path) -> int 
     from accelform.featurizers.weights import load, load_classifier
 
     biases_name = _classifier_names(family)[1]
-    plan = family.plan(width_divisor=spec.weights.width_divisor)
     own: int | None = None
     if isinstance(spec.weights, FileWeights):
-        arrays = load(spec.weights, folder=folder, plan=plan)
+        arrays = load(spec.weights, folder=folder, family=family, classes=spec.classes)
         own = arrays[biases_name].shape[0] if biases_name in arrays else None
     elif isinstance(spec.weights, ImagenetWeights):
         own = family.default_classes
     if isinstance(spec.classifier, SeededClassifier):
         return spec.classifier.classes
     if isinstance(spec.classifier, FileClassifier):
-        head = load_classifier(spec.classifier, folder=folder, plan=plan)
+        divisor = spec.weights.width_divisor
+        head = load_classifier(spec.classifier, folder=folder, family=family, width_divisor=divisor)
         return int(head[biases_name].shape[0])
     return own
 
@@ -185,10 +189,10 @@ def _classifier(variables: Mapping[str, Floats], family: Family, classes: int | 
     ).graph
 
 
-def _outputs(family: Family, classes: int | None) -> tuple[TensorInfo, ...]:
+def _outputs(family: Family, network: Network, classes: int | None) -> tuple[TensorInfo, ...]:
     if classes is not None and family.prediction_tensor is not None:
         return (TensorInfo(name=family.prediction_tensor, alias=OUTPUT_ALIAS, dtype="DT_FLOAT", shape=(-1, classes)),)
-    outputs = family.network().outputs
+    outputs = network.outputs
     return tuple(
         TensorInfo(
             name=output.tensor,
