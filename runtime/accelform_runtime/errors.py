@@ -18,7 +18,8 @@
     │   ├── ServiceUnreachable    nothing answers at the address (UNAVAILABLE)
     │   ├── KeyRefused            the service did not accept the key (UNAUTHENTICATED)
     │   ├── UnknownProfile        there is no number format of that name
-    │   └── NotFinite             NaN or infinity where the FPGA takes numbers only
+    │   ├── NotFinite             NaN or infinity where the FPGA takes numbers only
+    │   └── EngineUnavailable     the native engine can't run here, or not this network
     └── InternalError             the runtime or its surroundings failed; a process exits with 1
         └── ServiceFailed         the service answered with a failure of its own (INTERNAL)
 
@@ -131,3 +132,9 @@ class NotFinite(UserError):
 
 class ServiceFailed(InternalError):
     """The service answered with a failure that is not the caller's; its log has the request id."""
+
+
+class EngineUnavailable(UserError):
+    """The native engine is not built, or does not take this machine, network or number format."""
+
+    status = "FAILED_PRECONDITION"
