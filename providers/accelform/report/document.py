@@ -30,7 +30,7 @@ class Report:
         source: what it was made from, as rows to show: key -> text (`path`, `digest`, `framework`, ...)
         family, family_title: matched; None and "" if none is
         mismatch: why no family matches, in words; empty if one does
-        bitstream: whether there is an FPGA that could run it: a family matches, and the format is quantised
+        bitstream: Azure ML's id of the FPGA's bitstream; empty: runs in emulation only
         network: scope that layers' names are without
         parts: front, FPGA's part, head
         fidelity: None where nothing was measured
@@ -44,7 +44,7 @@ class Report:
     family: str | None
     family_title: str
     mismatch: str
-    bitstream: bool
+    bitstream: str
     number_format: NumberFormat
     estimate: Estimate
     network: str
@@ -86,6 +86,7 @@ def make_report(
     links: Mapping[str, str] | None = None,
 ) -> Report:
     """Puts together what is known; pure, and needs no weights."""
+    from accelform.featurizers.bitstreams import bitstream
     from accelform.featurizers.families import FAMILIES
 
     family = FAMILIES.get(split.family or "")
@@ -96,7 +97,7 @@ def make_report(
         family=split.family,
         family_title=family.title if family else "",
         mismatch=split.mismatch,
-        bitstream=split.family is not None and fmt.quantised,
+        bitstream=bitstream(split.family, fmt.name),
         number_format=fmt,
         estimate=estimate,
         network=split.network.name,
@@ -132,7 +133,7 @@ def write_report(
         fmt=fmt,
         estimate=estimate,
         fidelity=fidelity,
-        links=links,
+        links={**(links or {}), JSON_FILE: JSON_FILE},
     )
     output_dir.mkdir(parents=True, exist_ok=True)
     return {

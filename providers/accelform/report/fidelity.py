@@ -6,7 +6,7 @@ Images go through both graphs one at a time, and only sums are kept: memory does
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +14,26 @@ import numpy as np
 
 from accelform.report.agreement import Agreement, AgreementSums
 from accelform.report.detection import DetectionAgreement, DetectionSums
-from accelform.report.feeding import Pixels, feed
+from accelform.report.feeding import Arrays, Pixels, feed
 from accelform.report.probe import Probe, open_probe
 from accelform.report.signal import SignalSums, finite
 
 if TYPE_CHECKING:
-    from accelform.conversion.model import BuiltModel
     from accelform.conversion.split import SplitModel
     from accelform.report.samples import Sample
     from accelform_runtime.network.network import Network
     from accelform_runtime.numerics.format import NumberFormat
 
 FLOAT32 = "float32"
-LIMIT_DB = 10.0
-"""Below it a layer has gone wrong: its noise has a tenth of its signal's power."""
+LIMIT_DB = 6.0
+"""Below it a layer has gone wrong: its noise has more than a quarter of its signal's power."""
 
 BOX_COORDINATES = 4
 SEVERAL_HEADS = 2
 
 Progress = Callable[[str], None]
+Run = tuple[list[np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]
+"""The graph's outputs in order, and the values inside it by layer's or tensor's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,44 +106,90 @@ class Fidelity:
         return plain
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        layers: look at every layer; else only at what leaves the FPGA and the service
+        limit_db: below it a layer has gone wrong
+        pixels: how a picture becomes what a model without preprocessing reads
+        threads: of each graph's session; 0 leaves the number to onnxruntime
+    """
+
+    layers: bool = True
+    limit_db: float = LIMIT_DB
+    pixels: Pixels = field(default_factory=Pixels)
+    threads: int = 0
+
+
 def measure(
     split: SplitModel,
     samples: Sequence[Sample],
     *,
     fmt: NumberFormat,
-    build: Callable[[SplitModel, NumberFormat], BuiltModel],
-    layers: bool = True,
-    limit_db: float = LIMIT_DB,
-    pixels: Pixels | None = None,
-    threads: int = 0,
+    settings: Settings = Settings(),
     progress: Progress = lambda _: None,
 ) -> Fidelity:
-    """Runs `samples` through the float32 graph and the one in `fmt`.
-
-    Args:
-        build: makes the served graph of a split model in a number format
-        layers: also look at every layer; else at what leaves the FPGA and the service
-        threads: of each graph's session; 0 leaves the number to onnxruntime
+    """Runs `samples` through the float32 graph and the one in `fmt`; `progress` gets a line per image.
 
     Raises:
         CalibrationUnusable: there are no samples, or one does not fit.
-        InvalidWeights and what else `build` raises.
+        InvalidWeights, UnsupportedModel: the model can't be built.
     """
-    from accelform.errors import CalibrationUnusable
+    settings = settings or Settings()
+    reference = open_float32(split, settings)
+    return compare(split, samples, fmt=fmt, reference=reference, settings=settings, progress=progress)
+
+
+def open_float32(split: SplitModel, settings: Settings, *, remember_bytes: int = 0) -> Reference:
+    """What everything is compared with; it may keep as much of what it gives."""
     from accelform_runtime.numerics.format import load_profile
+
+    return Reference(_open(split, load_profile(FLOAT32), settings), remember_bytes=remember_bytes)
+
+
+def compare(
+    split: SplitModel,
+    samples: Sequence[Sample],
+    *,
+    fmt: NumberFormat,
+    reference: Reference,
+    settings: Settings,
+    progress: Progress = lambda _: None,
+) -> Fidelity:
+    """As `measure`, with a float32 graph that is already open and may remember what it gave."""
+    from accelform.errors import CalibrationUnusable
 
     if not samples:
         raise CalibrationUnusable("no images were named; fidelity is measured on some")
-    progress(f"building the {FLOAT32} graph")
-    reference = _probe(build(split, load_profile(FLOAT32)), split, layers=layers, threads=threads)
-    progress(f"building the {fmt.name} graph")
-    compared = _probe(build(split, fmt), split, layers=layers, threads=threads)
+    probe = _open(split, fmt, settings)
     sums = Sums(split)
-    for number, sample in enumerate(samples, 1):
-        arrays = feed(sample, reference.inputs, pixels or Pixels())
-        sums.add(reference.run(arrays), compared.run(arrays), sample)
-        progress(f"image {number} of {len(samples)}, {sample.name}: {sums.line()}")
-    return sums.result(fmt.name, limit_db=limit_db, layers=layers)
+    for index, sample in enumerate(samples):
+        arrays = feed(sample, probe.inputs, settings.pixels)
+        sums.add(reference.run(index, arrays), probe.run(arrays), sample)
+        progress(f"{fmt.name}: image {index + 1} of {len(samples)}, {sample.name}: {sums.line()}")
+    return sums.result(fmt.name, limit_db=settings.limit_db, layers=settings.layers)
+
+
+class Reference:
+    """The float32 graph. It remembers what it gave for an image while that needs little memory."""
+
+    def __init__(self, probe: Probe, *, remember_bytes: int = 0) -> None:
+        self._probe = probe
+        self._left = remember_bytes
+        self._remembered: dict[int, Run] = {}
+
+    def run(self, index: int, arrays: Arrays) -> Run:
+        """Of image `index`, whose values are `arrays`."""
+        if index in self._remembered:
+            return self._remembered[index]
+        found = self._probe.run(arrays)
+        size = sum(array.nbytes for array in (*found[0], *found[1].values()))
+        if size <= self._left:
+            self._left -= size
+            self._remembered[index] = found
+        return found
 
 
 class Sums:
@@ -201,9 +248,6 @@ class Sums:
         )
 
 
-Run = tuple[list[np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]
-
-
 def layer_rows(network: Network, sums: Mapping[str, SignalSums]) -> tuple[LayerFidelity, ...]:
     """Steps that were looked at, in execution order."""
     known = {step.name: sums[step.name].sqnr_db for step in network.steps if step.name in sums}
@@ -251,9 +295,12 @@ def text_db(value: float) -> str:
     return "exact" if value == inf else f"{finite(value):.1f} dB"
 
 
-def _probe(built: BuiltModel, split: SplitModel, *, layers: bool, threads: int) -> Probe:
+def _open(split: SplitModel, fmt: NumberFormat, settings: Settings) -> Probe:
+    from accelform.conversion.converter import build
+
+    built = build(split, name="fidelity", fmt=fmt)
     tensors = {output.tensor: output.tensor for output in split.network.outputs}
-    return open_probe(built, tensors | (dict(built.layer_values) if layers else {}), threads=threads)
+    return open_probe(built, tensors | (dict(built.layer_values) if settings.layers else {}), threads=settings.threads)
 
 
 def _tensor(name: str, sums: SignalSums) -> TensorFidelity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,6 @@ from accelform.report.feeding import Arrays, Input
 
 if TYPE_CHECKING:
     from accelform.conversion.model import BuiltModel
-
-    Build = Callable[[str], BuiltModel]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,16 @@ from accelform.report.page.markup import Markup, element, joined, number, relati
 from accelform.report.page.picture import picture
 from accelform.report.signal import finite
 
+KNOWN_FILES = {
+    "model.onnx": "the whole served graph, standard ONNX",
+    "fpga.json": "the FPGA's part as data",
+    "fpga.npz": "its weights as the FPGA stores them",
+    "front.onnx": "what comes before the FPGA",
+    "head.onnx": "what comes after it",
+    "bundle.json": "names, modelled times and digests of what is served",
+    "import.log": "what the import said",
+    "report.json": "this page's data",
+}
 MEASURE = "accelform fidelity MODEL --images FOLDER --number-format"
 
 
@@ -40,7 +50,7 @@ def header(report: Report) -> Markup:
         element("span", report.number_format.name, class_="badge"),
         element(
             "span",
-            "bitstream: yes" if report.bitstream else "no bitstream: emulation only",
+            f"bitstream {report.bitstream}" if report.bitstream else "no bitstream: emulation only",
             class_=f"badge {'good' if report.bitstream else 'warn'}",
         ),
     ]
@@ -139,13 +149,14 @@ def files(report: Report) -> Markup:
     """What it was made from, and links to what was made."""
     facts = [joined(element("dt", key), element("dd", element("code", value))) for key, value in report.source.items()]
     links = [
-        element("li", element("a", title, href=relative_link(path)), " ", element("span", path, class_="soft name"))
+        joined(element("dt", element("a", title, href=relative_link(path))), element("dd", KNOWN_FILES.get(path, path)))
         for title, path in report.links.items()
     ]
     return _section(
         "Source and files", "",
         element("dl", *facts, class_="facts") if facts else None,
-        element("ul", *links) if links else None,
+        element("h3", "Files") if links else None,
+        element("dl", *links, class_="facts") if links else None,
     )  # fmt: skip
 
 
@@ -256,7 +267,9 @@ def _short(report: Report, name: str) -> str:
 def _why_no_bitstream(report: Report) -> Markup | None:
     if report.bitstream:
         return None
-    reason = report.mismatch or f"no FPGA computes in {report.number_format.name}."
+    reason = (
+        report.mismatch or f"The FPGA's bitstreams compute in another number format than {report.number_format.name}."
+    )
     return element("p", element("strong", "No bitstream. "), shortened(reason, 1000), class_="note")
 
 
