@@ -17,6 +17,7 @@
     │   ├── AddressInvalid        a client got an address it cannot use
     │   ├── ServiceUnreachable    nothing answers at the address (UNAVAILABLE)
     │   ├── KeyRefused            the service did not accept the key (UNAUTHENTICATED)
+    │   ├── DetectionInvalid      outputs or settings from which no objects can be read
     │   ├── UnknownProfile        there is no number format of that name
     │   ├── NotFinite             NaN or infinity where the FPGA takes numbers only
     │   └── EngineUnavailable     the native engine can't run here, or not this network
@@ -138,3 +139,7 @@ class EngineUnavailable(UserError):
     """The native engine is not built, or does not take this machine, network or number format."""
 
     status = "FAILED_PRECONDITION"
+
+
+class DetectionInvalid(UserError):
+    """A detector's outputs are incomplete or misshapen, or thresholds are out of range; all problems are listed."""
