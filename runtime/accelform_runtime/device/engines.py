@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from accelform_runtime.device.bundle import MODEL_FILE, Bundle, read_file
 from accelform_runtime.device.parts import Parts, parts_problem
 from accelform_runtime.device.session import Stage
-from accelform_runtime.errors import BundleInvalid, ConfigInvalid
+from accelform_runtime.errors import BundleInvalid, ConfigInvalid, UnknownProfile
+from accelform_runtime.numerics.format import load_profile
 
 AUTO: Final = "auto"
 ONNXRUNTIME: Final = "onnxruntime"
@@ -84,7 +85,7 @@ def choose(folder: Path, bundle: Bundle, *, setting: str, threads: int) -> Choic
     """
     if setting == ONNXRUNTIME:
         return Choice(engine=OnnxEngine(folder, bundle, threads), reason="configured")
-    problem = native_problem(folder, bundle)
+    problem = native_problem(bundle)
     if problem is None:
         try:
             engine = NativeEngine(folder, bundle, threads)
@@ -102,12 +103,16 @@ def choose(folder: Path, bundle: Bundle, *, setting: str, threads: int) -> Choic
     return Choice(engine=OnnxEngine(folder, bundle, threads), reason=problem)
 
 
-def native_problem(folder: Path, bundle: Bundle) -> str | None:
+def native_problem(bundle: Bundle) -> str | None:
     """Why the native engine cannot run this model here; None where it can, as far as is known before loading."""
     try:
         from accelform_runtime.native import unavailable_reason
     except ImportError:
         return "the native engine is not part of this runtime"
-    if problem := parts_problem(bundle):
-        return problem
-    return unavailable_reason(Parts.format_of(folder, bundle))
+    try:
+        fmt = load_profile(bundle.number_format)
+    except UnknownProfile as error:
+        return str(error)
+    if not fmt.quantised:
+        return f"number format {fmt.name} has no blocks"
+    return parts_problem(bundle) or unavailable_reason(fmt)

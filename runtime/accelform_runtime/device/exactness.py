@@ -16,6 +16,7 @@ from accelform_runtime.device.parts import Parts, parts_problem
 from accelform_runtime.errors import DeadlinePassed, InvalidRequest
 from accelform_runtime.network.parameters import Parameters, StepArrays
 from accelform_runtime.network.reference import Reference
+from accelform_runtime.numerics.format import load_profile
 
 How = Literal["construction", "proven", "definition"]
 _WEAKEST_LAST: Final[tuple[How, ...]] = ("construction", "proven", "definition")
@@ -82,14 +83,15 @@ class Certifier:
 
     def _loaded(self) -> tuple[Parts, Parameters]:
         if self._definition is None:
+            fmt = load_profile(self._bundle.number_format)
+            if not fmt.quantised:
+                raise InvalidRequest(
+                    f"number format {fmt.name} fixes no order of addition, so there is nothing to certify; "
+                    "ask without, or convert the model to a block floating point format"
+                )
             if problem := parts_problem(self._bundle):
                 raise InvalidRequest(f"model {self._bundle.name!r} cannot be computed by its definition: {problem}")
             parts = Parts(self._folder, self._bundle, self._threads)
-            if not parts.fmt.quantised:
-                raise InvalidRequest(
-                    f"number format {parts.fmt.name} fixes no order of addition, so there is nothing to certify; "
-                    "ask without, or convert the model to a block floating point format"
-                )
             self._definition = parts, parts.packed().parameters()
         return self._definition
 

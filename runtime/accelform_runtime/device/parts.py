@@ -21,7 +21,7 @@ from accelform_runtime.device.bundle import (
 from accelform_runtime.device.session import Stage
 from accelform_runtime.errors import BundleInvalid
 from accelform_runtime.network.network import Network, NetworkInvalid
-from accelform_runtime.numerics.format import NumberFormat, load_profile
+from accelform_runtime.numerics.format import load_profile
 from accelform_runtime.numerics.quantiser import Floats
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Parts:
         self._bundle = bundle
         self._input = bundle.inputs[0].name
         self._image = str(description["image_tensor"])
-        self.fmt = _format(description)
+        self.fmt = load_profile(str(description["number_format"]))
         try:
             self.network = Network.from_dict(description["network"])
         except NetworkInvalid as error:
@@ -65,11 +65,6 @@ class Parts:
         from accelform_runtime.network.packed import read_packed
 
         return read_packed(self._folder / PARAMETERS_FILE, self.network, self.fmt)
-
-    @staticmethod
-    def format_of(folder: Path, bundle: Bundle) -> NumberFormat:
-        """The number format of the FPGA's part. Raises BundleInvalid."""
-        return _format(_description(folder, bundle))
 
     def run(self, value: NDArray[Any], outputs: Sequence[str], compute: Compute) -> dict[str, NDArray[Any]]:
         """The outputs of those names for one value of the model's input, the FPGA's part by `compute`.
@@ -120,7 +115,3 @@ def _description(folder: Path, bundle: Bundle) -> dict[str, Any]:
     if missing := {"network", "image_tensor", "number_format"} - set(content):
         raise BundleInvalid(f"{folder / NETWORK_FILE} has no {', '.join(sorted(missing))}")
     return dict(content)
-
-
-def _format(description: Mapping[str, Any]) -> NumberFormat:
-    return load_profile(str(description["number_format"]))

@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, help="service.json")
     given = parser.parse_args(arguments)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes lines of its own; failures reach us as errors
+    # NumPy only computes certificates; threads of its own would fight with those of the model.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     log = Log()
     log.take_over_logging()
     try:
