@@ -49,7 +49,9 @@ class Project:
     port: int
     stack: str = "edge"
 
-    def pulumi(self, *arguments: str, check: bool = True, **environment: str) -> Outcome:
+    def pulumi(
+        self, *arguments: str, check: bool = True, timeout_seconds: int = STEP_TIMEOUT_SECONDS, **environment: str
+    ) -> Outcome:
         """Runs `pulumi` here; with `check`, a failure fails the test with everything that was printed."""
         log = self.folder / "events.jsonl"
         log.unlink(missing_ok=True)
@@ -65,7 +67,7 @@ class Project:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=STEP_TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
         )
         events = [json.loads(line) for line in log.read_text().splitlines()] if traced and log.exists() else []
         outcome = Outcome(process.returncode, process.stdout, events)
@@ -150,7 +152,7 @@ def new_project(tmp_path: Path) -> Iterator[Any]:
             environment.pop(name_, None)
         project = Project(folder, environment, free_port(), stack)
         project.pulumi("stack", "init")
-        project.configure(port=project.port)
+        project.configure(port=project.port, calibration_images="")  # comparing formats takes seconds in each update
         made.append(project)
         return project
 

@@ -35,6 +35,7 @@ REPLACE_KEYS = {
         "output_tensors",
         "require_fpga_conversion",
         "number_format",
+        "calibration_digest",
         "topology",
         "fingerprint",
     ),
