@@ -1,0 +1,130 @@
+"""Every family, in float32 and in block floating point, from two kinds of source, deployed and asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from tests.support.ports import free_port
+from tests.unit.topology.exporting import TORCH, export, plain_outputs, softmax_head
+
+from accelform.featurizers.families import FAMILIES, Family
+from accelform.featurizers.spec import SeededWeights
+from accelform.featurizers.weights import load
+from accelform_runtime.client import PredictionClient
+
+PROGRAM = Path(__file__).parent / "programs" / "many_networks.py"
+FORMATS = ("float32", "bw-a10-cnn")
+CLASSES = 7
+SEED = 11
+TIMEOUT_SECONDS = 60
+
+
+@pytest.mark.timeout(1800)
+def test_specifications(project: Any) -> None:
+    """A specification each: encoded images in, the family's own tensors out, the same with and without proof."""
+    _declare(project, {name: _specification(project.folder, family) for name, family in FAMILIES.items()})
+
+    outputs = _deployed(project)
+
+    picture = (project.folder / "examples" / "digits" / "images" / "digit-4.png").read_bytes()
+    for name, family in FAMILIES.items():
+        answers = {}
+        for number_format in FORMATS:
+            deployed = outputs[f"{name}-{number_format}"]
+            expected = family.quantized_model_id if number_format == "bw-a10-cnn" else ""
+            assert (deployed["bitstream"], deployed["mismatch"]) == (expected, "")
+            with PredictionClient(deployed["uri"]) as client:
+                answers[number_format] = client.score_image(picture, timeout_seconds=TIMEOUT_SECONDS).outputs
+        tensors = [family.prediction_tensor] if family.prediction_tensor else list(family.feature_tensors)
+        for number_format, answer in answers.items():
+            assert list(answer) == tensors, f"{name} in {number_format} answers under its TensorFlow names"
+        _assert_near(answers["bw-a10-cnn"], answers["float32"], name)
+    project.destroy()
+
+
+@pytest.mark.timeout(1800)
+def test_onnx_files(project: Any) -> None:
+    """An ONNX file each, as a framework exports it: answers are onnxruntime's on that very file."""
+    models = {name: _exported(project.folder, family) for name, family in FAMILIES.items()}
+    _declare(project, {name: path.relative_to(project.folder).as_posix() for name, path in models.items()})
+
+    outputs = _deployed(project)
+
+    random = np.random.default_rng(SEED)
+    for name, family in FAMILIES.items():
+        side = family.image_size
+        image = random.normal(0, 40, (1, 3, side, side)).astype(np.float32)
+        expected = _run(models[name], image)
+        for number_format in FORMATS:
+            deployed = outputs[f"{name}-{number_format}"]
+            assert bool(deployed["bitstream"]) == (number_format == "bw-a10-cnn"), "recognised by its structure"
+            with PredictionClient(deployed["uri"]) as client:
+                answer = client.score_numpy_arrays({"pixels:0": image}, timeout_seconds=TIMEOUT_SECONDS).outputs
+            assert set(answer) == set(expected)
+            if number_format == "float32":
+                for tensor, values in expected.items():
+                    np.testing.assert_allclose(answer[tensor], values, rtol=2e-3, atol=2e-4 * np.abs(values).max())
+            else:
+                _assert_near(answer, expected, name)
+    project.destroy()
+
+
+def _specification(folder: Path, family: Family) -> str:
+    classifier = "" if family.classifier is None else f"classifier: {{classes: {CLASSES}, seed: {SEED}}}\n"
+    text = f"featurizer: {family.name}\nweights: {{source: seeded, seed: {SEED}}}\n{classifier}"
+    path = folder / "networks" / family.name / "model.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return path.relative_to(folder).as_posix()
+
+
+def _exported(folder: Path, family: Family) -> Path:
+    network = family.network()
+    variables = load(SeededWeights(seed=SEED), folder=folder, family=family)
+    head = plain_outputs if family.classifier is None else softmax_head(CLASSES)
+    path = folder / "networks" / f"{family.name}.onnx"
+    path.parent.mkdir(exist_ok=True)
+    onnx.save(export(network, variables, TORCH, head), path)
+    return path
+
+
+def _declare(project: Any, paths: dict[str, str]) -> None:
+    shutil.copy(PROGRAM, project.folder / "infra" / "__main__.py")
+    networks = [
+        {
+            "name": name,
+            "model_path": path,
+            "services": [{"number_format": number_format, "port": free_port()} for number_format in FORMATS],
+        }
+        for name, path in paths.items()
+    ]
+    (project.folder / "networks.json").write_text(json.dumps(networks))
+
+
+def _deployed(project: Any) -> dict[str, Any]:
+    project.pulumi("up", "--yes", "--skip-preview", timeout_seconds=1200)
+    assert project.pulumi("preview", "--expect-no-changes").code == 0
+    outputs: dict[str, Any] = project.outputs()
+    return outputs
+
+
+def _run(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"pixels:0": image}), strict=True))
+
+
+def _assert_near(quantised: dict[str, np.ndarray], exact: dict[str, np.ndarray], name: str) -> None:
+    """Block floating point moves answers, but not far: the same direction within 15 degrees, and not the same bits."""
+    for tensor, values in exact.items():
+        left, right = quantised[tensor].ravel().astype(np.float64), values.ravel().astype(np.float64)
+        cosine = left @ right / np.sqrt((left @ left) * (right @ right))
+        assert cosine > 0.966, f"{name} {tensor}: {cosine}"
+        assert not np.array_equal(left, right)
