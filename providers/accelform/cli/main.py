@@ -16,7 +16,11 @@ from accelform.errors import InternalError, UserError
 
 COMMANDS: Final = {
     "edge": "start an edge box again, or show what runs on it",
+    "estimate": "tell how long the FPGA would take for a network",
+    "fidelity": "compare a number format with float32 on your images, layer by layer",
+    "report": "write the page that a conversion writes, without deploying anything",
     "score": "send one image to a web service and print the most likely classes",
+    "sweep": "compare several number formats on your images",
 }
 
 

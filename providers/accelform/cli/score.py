@@ -1,4 +1,4 @@
-"""accelform score IMAGE: send one image to a web service and show what it is.
+"""accelform score IMAGE: send one image, or a tensor in a .npy file, to a web service and show what it is.
 
 Where the service is and its key come from a Pulumi stack's outputs, or from --address and --key-file. The key is
 never taken from the command line and never printed.
@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from accelform.cli.answer import as_json, as_table
 from accelform.cli.stack_outputs import read_outputs
 from accelform.errors import ScoreInputUnreadable
 
 if TYPE_CHECKING:
-    from accelform_runtime.client import ScoreResult
+    from numpy.typing import NDArray
 
 DEFAULT_STACK: Final = "edge"
+DEFAULT_INPUT: Final = "images"
+TENSOR_SUFFIX: Final = ".npy"
+LONGEST: Final = 10.0
+LONGEST_EXACT: Final = 120.0
+"""Seconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,13 +40,22 @@ class Endpoint:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("image", type=Path, help="JPEG, PNG, GIF or BMP file")
+    parser.add_argument("image", type=Path, help="JPEG, PNG, GIF or BMP file, or the input tensor as a .npy file")
     parser.add_argument("--stack", help=f"Pulumi stack whose service is asked (default: {DEFAULT_STACK})")
     parser.add_argument("--address", help="scoring URI or HOST:PORT of a service, instead of a stack")
     parser.add_argument("--key-file", type=Path, help="file that holds the service's key, with --address")
     parser.add_argument("--labels", type=Path, help="file with one class name per line, with --address")
     parser.add_argument("--top", type=_positive, default=5, metavar="N", help="classes to show (default: 5)")
-    parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="longest wait (default: 10)")
+    parser.add_argument("--input", default=DEFAULT_INPUT, metavar="NAME", help=f"input (default: {DEFAULT_INPUT})")
+    parser.add_argument("--output", action="append", metavar="NAME", help="output to ask for (default: all)")
+    parser.add_argument(
+        "--exactness",
+        action="store_true",
+        help="ask for an answer that is known to equal the number format's definition; it may take a minute",
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="longest wait (default: 10, with --exactness 120)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -55,21 +70,19 @@ def run(args: argparse.Namespace) -> int:
     if (args.key_file or args.labels) and not args.address:
         print("accelform score: --key-file and --labels belong to --address; a stack brings its own", file=sys.stderr)
         return 2
-    data = _read(args.image, "image")
+    value = _tensor(args.image) if args.image.suffix == TENSOR_SUFFIX else _image(args.image)
     endpoint = _from_arguments(args) if args.address else _from_stack(args.stack or DEFAULT_STACK)
+    timeout = args.timeout if args.timeout is not None else LONGEST_EXACT if args.exactness else LONGEST
     try:
         with PredictionClient(
             endpoint.address, access_token=endpoint.key, service_name=endpoint.service_name
         ) as client:
-            result = client.score_image(data, timeout_seconds=args.timeout)
-            rows = [
-                (index, endpoint.labels[index] if index < len(endpoint.labels) else str(index), probability)
-                for index, probability in result.top(args.top)
-            ]
+            result = client.score_numpy_arrays({args.input: value}, args.output, timeout, certified=args.exactness)
     except AccelRuntimeError as error:
         print(f"accelform score: {args.image}: {error}", file=sys.stderr)
         return 1 if isinstance(error, InternalError) else 2
-    print(_as_json(args.image, result, rows) if args.json else _as_table(result, rows))
+    show = as_json if args.json else as_table
+    print(show(args.image, result, labels=endpoint.labels, top=args.top))
     return 0
 
 
@@ -89,34 +102,26 @@ def _from_arguments(args: argparse.Namespace) -> Endpoint:
     return Endpoint(address=args.address, key=key, labels=labels)
 
 
-def _as_table(result: ScoreResult, rows: list[tuple[int, str, float]]) -> str:
-    width = max(len("class"), *(len(label) for _, label, _ in rows))
-    lines = [f"{'class':<{width}}  probability"]
-    lines += [f"{label:<{width}}  {probability:>10.2%}" for _, label, probability in rows]
-    lines += ["", f"model         {result.model_name}, version {result.model_version}"]
-    server = f", {result.server_ms:.1f} ms of it in the service" if result.server_ms is not None else ""
-    lines.append(f"round trip    {result.round_trip_ms:.1f} ms measured{server}")
-    if result.modelled:
-        lines.append(
-            f"FPGA latency  {result.modelled.latency_ms:.2f} ms modelled, "
-            f"occupied for {result.modelled.occupancy_ms:.2f} ms after {result.modelled.queue_ms:.2f} ms in its queue"
-        )
-    return "\n".join(lines)
+def _image(path: Path) -> NDArray[Any]:
+    import numpy as np
+
+    return np.array([_read(path, "image")], dtype=np.object_)
 
 
-def _as_json(image: Path, result: ScoreResult, rows: list[tuple[int, str, float]]) -> str:
-    content: dict[str, Any] = {
-        "image": str(image),
-        "predictions": [
-            {"class": index, "label": label, "probability": probability} for index, label, probability in rows
-        ],
-        "model": {"name": result.model_name, "version": result.model_version},
-        "request_id": result.request_id,
-        "round_trip_ms": result.round_trip_ms,
-        "server_ms": result.server_ms,
-        "fpga": dataclasses.asdict(result.modelled) if result.modelled else None,
-    }
-    return json.dumps(content, indent=2)
+def _tensor(path: Path) -> NDArray[Any]:
+    import numpy as np
+
+    data = _read(path, "tensor")
+    try:
+        # Without pickles: a file of objects could run code.
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ScoreInputUnreadable(
+            f"tensor {path} is not a .npy file of numbers: {error}; write it with numpy.save"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        raise ScoreInputUnreadable(f"tensor {path} holds no array of numbers; write one with numpy.save")
+    return array
 
 
 def _read(path: Path, what: str) -> bytes:
