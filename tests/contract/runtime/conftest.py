@@ -24,6 +24,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from tests.support.split_bundle import write_split_bundle
 
 from accelform_runtime.keys import write_key_file
 from accelform_runtime.protocol import PREDICT, predict_pb2, types_pb2
@@ -344,9 +345,11 @@ def service(tmp_path_factory: pytest.TempPathFactory, bundle: Path, started: Cal
 
 
 @pytest.fixture(scope="session")
-def ready() -> Callable[[Service], Service]:
-    """ready(service): the same, once it serves."""
-    return ready_service
+def tensor_service(tmp_path_factory: pytest.TempPathFactory, started: Callable[..., Service]) -> Service:
+    """A server of a small model that takes a tensor, in onnxruntime, whose answers may need a certificate."""
+    folder = tmp_path_factory.mktemp("tensors")
+    model = write_split_bundle(folder / "model")
+    return ready_service(started(folder / "service", model, {"engine": "onnxruntime"}))
 
 
 def ready_service(service: Service) -> Service:

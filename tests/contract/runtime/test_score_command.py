@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tests.support import split_bundle as split
 
 PRIMARY = "primary-key-0123456789abcdef"
 SLOW = 255
@@ -222,3 +224,82 @@ def test_outside_a_project(project, picture, tmp_path):
 
     assert answer.returncode == 2
     assert "Pulumi.yaml" in answer.stderr
+
+
+def tensor_file(folder: Path, image: np.ndarray) -> str:
+    path = folder / "tensor.npy"
+    np.save(path, image)
+    return str(path)
+
+
+def of_tensors(tensor_service, tmp_path) -> list[str]:
+    """The arguments that name the service of tensors."""
+    key_file = tmp_path / "key"
+    key_file.write_text(PRIMARY)
+    return ["--address", tensor_service.address, "--key-file", str(key_file)]
+
+
+def test_tensor(project, tensor_service, tmp_path):
+    """A .npy file is sent as it is; one output of classes is shown as classes, with what computed it."""
+    image = tensor_file(tmp_path, split.plain_image())
+
+    answer = project.score(image, *of_tensors(tensor_service, tmp_path), "--output", "output_alias", "--top", "3")
+
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert lines[0].split() == ["class", "probability"]
+    assert lines[4] == ""
+    assert any(line.split(None, 2)[-1] == "onnxruntime, bw-a10-cnn, no bitstream, emulation only" for line in lines[5:])
+
+
+def test_several_outputs(project, tensor_service, tmp_path):
+    """Outputs that are no vector of classes are listed with shape and range."""
+    image = tensor_file(tmp_path, split.plain_image())
+
+    answer = project.score(image, *of_tensors(tensor_service, tmp_path), "--input", split.INPUT)
+
+    assert answer.returncode == 0, answer.stderr
+    maps = next(line for line in answer.stdout.splitlines() if line.startswith(split.MAPS))
+    assert "1 x 4 x 4 x 8, 0 to " in maps
+
+
+@pytest.mark.parametrize(
+    ("image", "how", "words"),
+    [
+        (split.plain_image(), "proven", "all 128 sums proven"),
+        (split.uneven_image(), "definition", "of 128 sums proven"),
+    ],
+)
+def test_exactness(project, tensor_service, tmp_path, image, how, words):
+    """--exactness tells why the answer equals the definition, in words and in JSON."""
+    arguments = [tensor_file(tmp_path, image), *of_tensors(tensor_service, tmp_path), "--exactness"]
+
+    told = project.score(*arguments)
+    content = json.loads(project.score(*arguments, "--json").stdout)
+
+    assert words in next(line for line in told.stdout.splitlines() if line.startswith("exactness"))
+    assert content["exactness"]["how"] == how
+    assert content["exactness"]["sums"] == split.SUMS
+
+
+def test_hostile_tensors(project, tensor_service, tmp_path):
+    """A pickle in a .npy file is not opened, and damaged files are told as such."""
+    path = tmp_path / "objects.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    arguments = of_tensors(tensor_service, tmp_path)
+
+    pickled = project.score(str(path), *arguments)
+    path.write_bytes(b"\x93NUMPY\x01")
+    damaged = project.score(str(path), *arguments)
+
+    for answer in (pickled, damaged):
+        assert answer.returncode == 2
+        assert "objects.npy is not a .npy file of numbers" in answer.stderr
+
+
+def test_tensor_of_another_shape(project, tensor_service, tmp_path):
+    """What the service expects is passed on, with exit code 2."""
+    answer = project.score(tensor_file(tmp_path, np.zeros((4, 4), "f4")), *of_tensors(tensor_service, tmp_path))
+
+    assert answer.returncode == 2
+    assert "takes shape [-1, 3, 4, 4]" in answer.stderr

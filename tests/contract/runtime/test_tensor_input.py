@@ -16,14 +16,6 @@ from accelform_runtime.protocol import predict_pb2, tensors, types_pb2
 PRIMARY = "primary-key-0123456789abcdef"
 
 
-@pytest.fixture(scope="module")
-def tensor_service(tmp_path_factory, started, ready):
-    """A server of the small split model in onnxruntime, whose answers may need a certificate."""
-    folder = tmp_path_factory.mktemp("tensors")
-    model = split.write_split_bundle(folder / "model")
-    return ready(started(folder / "service", model, {"engine": "onnxruntime"}))
-
-
 @pytest.fixture
 def client(tensor_service):
     with PredictionClient(tensor_service.address, access_token=PRIMARY) as client:
