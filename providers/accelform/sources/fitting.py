@@ -59,7 +59,8 @@ def fit_preprocess(results: Path, images: Path, facts: Facts, *, name: str) -> d
     raise UnsupportedModel(
         f"{name} takes encoded images, but what it makes of them before {facts.image_tensor} ({height} x {width}) "
         "is not what the server does (decode, resize to 256 and crop or stretch, minus the ImageNet means, RGB or "
-        f"BGR, a factor). Name {facts.image_tensor} as the input tensor and send preprocessed arrays, or use preprocess_array."
+        f"BGR, a factor). Name {facts.image_tensor} as the input tensor and send preprocessed arrays, or use "
+        "preprocess_array."
     )
 
 

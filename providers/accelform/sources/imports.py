@@ -21,7 +21,7 @@ from pathlib import Path
 from accelform import project
 from accelform.errors import ImportFailed, UnknownTensor, UnsupportedModel, UserError, WeightsUnreadable
 from accelform.sources.fitting import fit_preprocess, write_test_images
-from accelform.sources.importer.job import FRONT_FILE, IMAGES_FOLDER, MODEL_FILE, PROBLEM_FILE, Facts, Job
+from accelform.sources.importer.job import FACTS_FILE, FRONT_FILE, IMAGES_FOLDER, MODEL_FILE, PROBLEM_FILE, Facts, Job
 from accelform.sources.process import LOG_FILE, Limits, run_importer, tensorflow_python
 
 FOLDER_VARIABLE = "ACCELFORM_IMPORTS"
@@ -31,6 +31,7 @@ IMPORT_VERSION = 1
 MAX_KEPT = 8
 MAX_KEPT_BYTES = 4 << 30
 PREPROCESS_FILE = "preprocess.json"
+KEPT_FILES = (MODEL_FILE, FACTS_FILE, PREPROCESS_FILE, LOG_FILE)
 STALE_SECONDS = 3600
 
 Progress = Callable[[str], None]
@@ -136,7 +137,8 @@ def _make(
     for leftover in work.iterdir():
         if leftover.is_dir():
             shutil.rmtree(leftover)
-    (work / FRONT_FILE).unlink(missing_ok=True)
+        elif leftover.name not in KEPT_FILES:
+            leftover.unlink()
 
 
 def _raise_problem(work: Path, path: Path, limits: Limits) -> None:

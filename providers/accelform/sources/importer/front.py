@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from .graphs import Loaded, ancestors, descendants, node_of, with_index
 from .job import FRONT_FILE, IMAGES_FOLDER, Refused, Tensor
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "FusedConv2DBiasActivation", "_FusedConv2D")
-PASSED_BACK = ("Identity", "Pad", "PadV2", "SpaceToBatchND", "Transpose", "StopGradient", "Placeholder")
+PASSED_BACK = ("Identity", "Pad", "PadV2", "SpaceToBatchND", "Transpose", "StopGradient")
 
 
 def begins_with_images(loaded: Loaded) -> bool:
@@ -32,11 +34,11 @@ def image_tensor(tf: Any, loaded: Loaded) -> Tensor:
     start = node_of(loaded.inputs[0].name)
     fed = descendants(loaded.graph_def, start)
     needed = ancestors(loaded.graph_def, [tensor.name for tensor in loaded.outputs]) & fed
-    first = next((node for node in _in_order(nodes, needed) if node.op in CONVOLUTIONS), None)
+    first = next((node for node in _nearest_first(nodes, start, needed) if node.op in CONVOLUTIONS), None)
     if first is None:
         raise Refused("unsupported", f"{loaded.inputs[0].name} feeds no convolution; there is no network to convert.")
     name = with_index(first.input[0])
-    while nodes[node_of(name)].op in PASSED_BACK[:-1]:
+    while nodes[node_of(name)].op in PASSED_BACK:
         name = with_index(nodes[node_of(name)].input[0])
     if node_of(name) not in fed or node_of(name) == start:
         raise Refused("unsupported", f"the first convolution, {first.name}, does not read {loaded.inputs[0].name}.")
@@ -57,23 +59,20 @@ def image_tensor(tf: Any, loaded: Loaded) -> Tensor:
     return Tensor(name, "", "DT_FLOAT", shape)
 
 
-def _in_order(nodes: dict[str, Any], needed: set[str]) -> list[Any]:
-    """Topological order without recursion."""
-    waiting = {name: sum(node_of(source) in needed for source in nodes[name].input) for name in needed}
+def _nearest_first(nodes: dict[str, Any], start: str, needed: set[str]) -> Iterator[Any]:
+    """The nodes that `start` feeds, by distance; TensorFlow 1's loops are circles in the graph."""
     consumers: dict[str, list[str]] = {}
-    for name in needed:
+    for name in sorted(needed):
         for source in nodes[name].input:
             consumers.setdefault(node_of(source), []).append(name)
-    ready = sorted(name for name, count in waiting.items() if count == 0)
-    order = []
-    while ready:
-        name = ready.pop(0)
-        order.append(nodes[name])
+    pending, seen = deque([start]), {start}
+    while pending:
+        name = pending.popleft()
+        yield nodes[name]
         for consumer in consumers.get(name, ()):
-            waiting[consumer] -= 1
-            if waiting[consumer] == 0:
-                ready.append(consumer)
-    return order
+            if consumer not in seen:
+                seen.add(consumer)
+                pending.append(consumer)
 
 
 def run_front(tf: Any, loaded: Loaded, tensor: Tensor, folder: Path) -> list[int]:

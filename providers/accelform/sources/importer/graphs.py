@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from .job import Refused, Tensor
@@ -93,7 +94,7 @@ def cut(tf: Any, graph_def: Any, inputs: Sequence[Tensor], outputs: Sequence[str
     result.library.CopyFrom(graph_def.library)
     for name, tensor in ends.items():
         node = result.node.add(name=name, op="Placeholder")
-        node.attr["dtype"].type = tf.as_dtype(tensor.dtype).as_datatype_enum
+        node.attr["dtype"].type = _types().DataType.Value(tensor.dtype)
         shape = [None if length < 0 else length for length in tensor.shape]
         node.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
     for node in graph_def.node:
@@ -135,7 +136,8 @@ def described(tensor: Any, alias: str = "") -> Tensor:
 
 
 def _type_name(dtype: Any) -> str:
-    from importlib import import_module
+    return str(_types().DataType.Name(dtype.as_datatype_enum)).removeprefix("DT_")
 
-    types: Any = import_module("tensorflow.core.framework.types_pb2")
-    return str(types.DataType.Name(dtype.as_datatype_enum)).removeprefix("DT_")
+
+def _types() -> Any:
+    return import_module("tensorflow.core.framework.types_pb2")

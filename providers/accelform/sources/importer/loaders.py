@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .graphs import Loaded, ancestors, describe, described, node_of, silence, with_index
+from .graphs import Loaded, ancestors, describe, node_of, silence
 from .job import Job, Refused
 
 Say = Callable[[str], None]
@@ -121,7 +121,7 @@ def _session(tf: Any, job: Job, path: Path, signature: Any) -> Loaded:
         if signature is not None:
             aliases = {info.name: key for part in (signature.inputs, signature.outputs) for key, info in part.items()}
             inputs = inputs or [info.name for _, info in sorted(signature.inputs.items())]
-            outputs = outputs or _in_order(signature.outputs)
+            outputs = outputs or [signature.outputs[key].name for key in sorted(signature.outputs, key=natural)]
         if not inputs or not outputs:
             raise Refused(
                 "tensor", "the SavedModel has no signature serving_default; name input_tensors and output_tensors."
@@ -133,14 +133,10 @@ def _session(tf: Any, job: Job, path: Path, signature: Any) -> Loaded:
     return Loaded(frozen, *ends)
 
 
-def _in_order(outputs: Any) -> list[str]:
-    """`out_2` comes before `out_10`."""
-
-    def order(key: str) -> tuple[str, int]:
-        stem = key.rstrip("0123456789")
-        return stem, int(key[len(stem) :] or 0)
-
-    return [outputs[key].name for key in sorted(outputs, key=order)]
+def natural(key: str) -> tuple[str, int]:
+    """Sorts `out_2` before `out_10`."""
+    stem = key.rstrip("0123456789")
+    return stem, int(key[len(stem) :] or 0)
 
 
 def _functions(tf: Any, job: Job, path: Path) -> Loaded:
@@ -151,9 +147,8 @@ def _functions(tf: Any, job: Job, path: Path) -> Loaded:
             "unsupported", "the SavedModel has no signature; save it with one (model.export, or signatures=)."
         )
     function = signatures[SIGNATURE] if SIGNATURE in signatures else next(iter(signatures.values()))
-    outputs = {tensor.name: key for key, tensor in function.structured_outputs.items()}
-    inputs = {tensor.name: key for key, tensor in function.structured_input_signature[1].items()}
-    return _frozen(tf, job, function, inputs, outputs)
+    # A signature's arguments are in this order, its outputs in that of their sorted keys.
+    return _frozen(tf, job, function, list(function._arg_keywords), sorted(function.structured_outputs))
 
 
 def _keras(tf: Any, job: Job, path: Path, say: Say) -> Loaded:
@@ -167,33 +162,24 @@ def _keras(tf: Any, job: Job, path: Path, say: Say) -> Loaded:
     def forward(*arguments: Any) -> Any:
         return model(list(arguments) if len(arguments) > 1 else arguments[0], training=False)
 
-    return _frozen(tf, job, tf.function(forward).get_concrete_function(*specs), {}, {})
+    return _frozen(tf, job, tf.function(forward, autograph=False).get_concrete_function(*specs), [], [])
 
 
 def _plain(name: str) -> str:
     return "".join(character if character.isalnum() or character in "_./" else "_" for character in name)
 
 
-def _frozen(tf: Any, job: Job, function: Any, input_keys: dict[str, str], output_keys: dict[str, str]) -> Loaded:
+def _frozen(tf: Any, job: Job, function: Any, input_keys: list[str], output_keys: list[str]) -> Loaded:
+    """Freezing keeps the order of inputs and outputs but not always their names, so keys go by position."""
     convert = import_module("tensorflow.python.framework.convert_to_constants").convert_variables_to_constants_v2
-    keys = [input_keys.get(tensor.name, "") for tensor in function.inputs]
-    # Freezing keeps the order of the outputs and loses their names, so keys go by position.
-    out_keys = [output_keys.get(tensor.name, "") for tensor in function.outputs]
     frozen = convert(function, lower_control_flow=False)
-    resources = tf.resource
-    inputs = [tensor for tensor in frozen.inputs if tensor.dtype != resources]
-    aliases = {tensor.name: key for tensor, key in zip(inputs, keys, strict=False)}
-    aliases |= {tensor.name: key for tensor, key in zip(frozen.outputs, out_keys, strict=True)}
-    graph_def = frozen.graph.as_graph_def()
     graph = frozen.graph
-    wanted_inputs = [with_index(name) for name in job.input_tensors] if job.input_tensors else None
-    wanted_outputs = [with_index(name) for name in job.output_tensors] if job.output_tensors else None
+    inputs = [tensor.name for tensor in frozen.inputs if tensor.dtype != tf.resource]
+    outputs = [tensor.name for tensor in frozen.outputs]
+    aliases = dict(zip(inputs, input_keys, strict=False)) | dict(zip(outputs, output_keys, strict=False))
+    outputs.sort(key=lambda name: natural(aliases.get(name, "")))
     return Loaded(
-        graph_def,
-        describe(graph, wanted_inputs, aliases, "input")
-        if wanted_inputs
-        else [described(tensor, aliases[tensor.name]) for tensor in inputs],
-        describe(graph, wanted_outputs, aliases, "output")
-        if wanted_outputs
-        else [described(tensor, aliases[tensor.name]) for tensor in frozen.outputs],
+        graph.as_graph_def(),
+        describe(graph, job.input_tensors or inputs, aliases, "input"),
+        describe(graph, job.output_tensors or outputs, aliases, "output"),
     )

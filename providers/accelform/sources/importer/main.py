@@ -70,7 +70,11 @@ def run(job: Job, folder: Path, say: Callable[[str], None]) -> None:
     convert: Any = import_module("tf2onnx.convert")
     try:
         model, _ = convert.from_graph_def(
-            graph_def, input_names=[tensor.name for tensor in inputs], output_names=outputs, opset=OPSET
+            graph_def,
+            name="network",
+            input_names=[tensor.name for tensor in inputs],
+            output_names=outputs,
+            opset=OPSET,
         )
     except ValueError as error:
         raise Refused("unsupported", f"tf2onnx can't translate it: {' '.join(str(error).split())[:300]}") from error
