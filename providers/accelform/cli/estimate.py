@@ -1,0 +1,190 @@
+"""accelform estimate MODEL: what the FPGA would make of a network, without converting or deploying anything."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from accelform_runtime.network.network import Network
+    from accelform_runtime.timing.estimate import Estimate, LayerEstimate
+
+DEFAULT_FORMAT: Final = "bw-a10-cnn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is estimated; `mismatch` tells why there is no bitstream for it, empty if there is one."""
+
+    name: str
+    title: str
+    family: str | None
+    mismatch: str
+    network: Network
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help="a family, or a model file or folder (default: every family)"
+    )
+    parser.add_argument(
+        "--number-format", default=DEFAULT_FORMAT, metavar="NAME", help=f"of the weights (default: {DEFAULT_FORMAT})"
+    )
+    parser.add_argument("--layers", action="store_true", help="also print a row per convolution")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Estimates and prints. Returns 0."""
+    from accelform.featurizers.families import FAMILIES
+    from accelform.featurizers.forecast import forecast
+
+    subjects = [_subject(args.model)] if args.model else [_subject(name) for name in FAMILIES]
+    found = [(subject, forecast(subject.network, number_format=args.number_format)) for subject in subjects]
+    if args.json:
+        rows = [as_plain(subject, estimate, layers=args.layers) for subject, estimate in found]
+        print(json.dumps(rows[0] if args.model else rows, indent=2))
+    elif args.model:
+        print(_page(*found[0], layers=args.layers))
+    else:
+        print(_overview(found))
+        for subject, estimate in found if args.layers else []:
+            print(f"\n{subject.title}\n{_layers(estimate.layers)}")
+    return 0
+
+
+def as_plain(subject: Subject, estimate: Estimate, *, layers: bool) -> dict[str, Any]:
+    """The estimate as plain data, with what it is of."""
+    plain = estimate.as_dict()
+    if not layers:
+        del plain["layers"]
+    return {
+        "model": subject.name,
+        "family": subject.family,
+        "bitstream": _bitstream(subject, estimate) or None,
+        "mismatch": subject.mismatch,
+        "estimate": plain,
+    }
+
+
+def _subject(model: str) -> Subject:
+    """A family of that name, else the model at that path.
+
+    Raises:
+        ModelSourceMissing, NotAModel and the other errors of sources: there is no such model, or it can't be read.
+    """
+    from accelform.featurizers.families import FAMILIES
+
+    if model in FAMILIES:
+        family = FAMILIES[model]
+        return Subject(name=model, title=family.title, family=model, mismatch="", network=family.network())
+    from accelform.sources import read_source
+
+    source = read_source(Path(model), progress=lambda line: print(line, file=sys.stderr))
+    known = FAMILIES.get(source.family or "")
+    title = f"{source.path.name}: {known.title if known else source.network.name}"
+    return Subject(name=model, title=title, family=source.family, mismatch=source.mismatch, network=source.network)
+
+
+def _bitstream(subject: Subject, estimate: Estimate) -> str:
+    from accelform.featurizers.bitstreams import bitstream
+
+    return bitstream(subject.family, estimate.number_format)
+
+
+def _page(subject: Subject, estimate: Estimate, *, layers: bool) -> str:
+    rows = (
+        ("latency", f"{estimate.latency_ms:.3f} ms", _bracket(estimate)),
+        ("without fitted values", f"{estimate.latency_unfitted_ms:.3f} ms", ""),
+        ("one tap per vector", f"{estimate.latency_per_tap_ms:.3f} ms", ""),
+        ("occupancy", f"{estimate.occupancy_ms:.3f} ms", f"at least {estimate.occupancy_analytic_ms:.3f} ms"),
+        ("throughput", f"{estimate.throughput_per_second:.0f} images/s", "one FPGA, one image at a time"),
+        ("work", f"{estimate.multiply_accumulates / 1e9:.2f} GMAC", _use(estimate)),
+        ("weights", f"{estimate.weight_bytes / 1e6:.1f} MB", _streaming(estimate)),
+    )
+    lines = [f"{subject.title} on {estimate.fpga}, {estimate.number_format}: one image", ""]
+    lines += [f"{name:<22}  {value:>14}  {note}".rstrip() for name, value, note in rows]
+    lines += ["", _bitstream_line(subject, estimate)]
+    if layers:
+        lines += ["", _layers(estimate.layers)]
+    lines += ["", "Where the numbers are from"]
+    width = max(map(len, estimate.provenance))
+    lines += [f"  {key:<{width}}  {source}" for key, source in estimate.provenance.items()]
+    return "\n".join(lines)
+
+
+def _overview(found: Sequence[tuple[Subject, Estimate]]) -> str:
+    head = ("family", "ms", "bracket ms", "occupancy ms", "images/s", "GMAC", "weights MB", "waits ms")
+    rows = [
+        (
+            subject.name,
+            f"{estimate.latency_ms:.3f}",
+            f"{estimate.latency_low_ms:.2f} to {estimate.latency_high_ms:.2f}",
+            f"{estimate.occupancy_ms:.3f}",
+            f"{estimate.throughput_per_second:.0f}",
+            f"{estimate.multiply_accumulates / 1e9:.2f}",
+            f"{estimate.weight_bytes / 1e6:.1f}",
+            f"{estimate.ddr_stall_ms:.2f}",
+        )
+        for subject, estimate in found
+    ]
+    first = found[0][1]
+    return f"One image on {first.fpga}, {first.number_format}\n\n{_table(head, rows)}"
+
+
+def _layers(layers: Sequence[LayerEstimate]) -> str:
+    head = ("convolution", "MMAC", "tiles", "cycles", "busy", "weights MB", "waits ms", "ms")
+    rows = [
+        (
+            row.name,
+            f"{row.multiply_accumulates / 1e6:.1f}",
+            str(row.tiles),
+            f"{row.cycles:.0f}",
+            f"{row.utilisation:.0%}",
+            f"{row.weight_bytes / 1e6:.3f}",
+            f"{row.stall_ms:.3f}",
+            f"{row.latency_ms:.4f}",
+        )
+        for row in layers
+    ]
+    return _table(head, rows)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """The first column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (head, *rows)
+    )
+
+
+def _bracket(estimate: Estimate) -> str:
+    return f"{estimate.latency_low_ms:.3f} to {estimate.latency_high_ms:.3f}, as far as the public knowledge goes"
+
+
+def _use(estimate: Estimate) -> str:
+    share = estimate.effective_teraflops / estimate.peak_teraflops
+    return f"{estimate.effective_teraflops:.2f} of {estimate.peak_teraflops:.2f} TFLOPS, {share:.0%}"
+
+
+def _streaming(estimate: Estimate) -> str:
+    return f"streamed in {estimate.ddr_ms:.3f} ms, of which {estimate.ddr_stall_ms:.3f} ms are waited for"
+
+
+def _bitstream_line(subject: Subject, estimate: Estimate) -> str:
+    name = _bitstream(subject, estimate)
+    if name:
+        return f"bitstream               {name}"
+    if subject.mismatch:
+        return f"bitstream               none, the network runs in emulation only: {subject.mismatch}"
+    return f"bitstream               none, there is one in {DEFAULT_FORMAT} only: {estimate.number_format} is emulated"

@@ -1,0 +1,96 @@
+"""`accelform estimate`: families and models, as tables and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from accelform.cli.estimate import Subject, as_plain
+from accelform.cli.main import main
+from accelform.featurizers.families import FAMILIES
+from accelform.featurizers.forecast import forecast
+
+
+def test_every_family_in_one_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row each: latency, interval, occupancy, throughput, work, weights, waits."""
+    assert main(["estimate"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "One image on bw-a10, bw-a10-cnn"
+    assert lines[3].split() == ["resnet50", "1.788", "0.90", "to", "1.82", "1.539", "650", "3.48", "17.7", "0.00"]
+    assert [line.split()[0] for line in lines[3:]] == list(FAMILIES)
+
+
+def test_one_family_with_where_its_numbers_are_from(capsys: pytest.CaptureFixture[str]) -> None:
+    """Point, interval, occupancy, waits, the bitstream, and a source for every number; layers only when asked for."""
+    assert main(["estimate", "vgg16"]) == 0
+
+    text = capsys.readouterr().out
+    assert re.search(r"^latency +8\.620 ms  3\.777 to 8\.620", text, re.MULTILINE)
+    assert re.search(r"^occupancy +7\.416 ms  at least 3\.777 ms", text, re.MULTILINE)
+    assert "of which 2.601 ms are waited for" in text
+    assert re.search(r"^bitstream +msfpvgg16$", text, re.MULTILINE)
+    assert re.search(r"^  fpga\.fill_cycles +fitted: ", text, re.MULTILINE)
+    assert "fc6" not in text
+
+
+def test_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row per convolution, wide enough for its numbers."""
+    assert main(["estimate", "densenet121", "--layers"]) == 0
+
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("densenet121/")]
+    assert [row[0] for row in rows] == [conv.name for conv in FAMILIES["densenet121"].network().convolutions]
+    assert all(len(row) == 8 for row in rows)
+
+
+def test_json_is_the_forecast(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object for one model, a list for all; rows of layers only when asked for."""
+    assert main(["estimate", "ssd_vgg", "--json", "--layers", "--number-format", "mxint8"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert main(["estimate", "--json"]) == 0
+    several = json.loads(capsys.readouterr().out)
+
+    assert one["estimate"] == forecast(FAMILIES["ssd_vgg"].network(), number_format="mxint8").as_dict()
+    assert (one["family"], one["bitstream"], len(one["estimate"]["layers"])) == ("ssd_vgg", None, 35)
+    assert [row["model"] for row in several] == list(FAMILIES)
+    assert "layers" not in several[0]["estimate"]
+
+
+def test_a_model_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A specification is estimated as the family it is; in another number format there is no bitstream for it."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("featurizer: resnet152\nweights: {source: seeded}\n", encoding="utf-8")
+
+    assert main(["estimate", str(path), "--number-format", "msfp16"]) == 0
+
+    text = capsys.readouterr().out
+    assert text.startswith("mine.yaml: ResNet 152 on bw-a10, msfp16: one image")
+    assert "none, there is one in bw-a10-cnn only: msfp16 is emulated" in text
+
+
+def test_a_variant_says_why_it_has_no_bitstream() -> None:
+    """The forecast is the same, the first difference is named."""
+    network = FAMILIES["resnet50"].network(width_divisor=2)
+    subject = Subject(name="a", title="a", family=None, mismatch="conv1 gives 32 channels", network=network)
+
+    plain = as_plain(subject, forecast(network, number_format="bw-a10-cnn"), layers=False)
+
+    assert (plain["bitstream"], plain["mismatch"]) == (None, "conv1 gives 32 channels")
+    assert 0.5 < plain["estimate"]["latency_ms"] < 1.788
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resnet51"], "resnet51"),
+        (["resnet50", "--number-format", "int8"], "no number format 'int8'; known: "),
+    ],
+)
+def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and one message."""
+    assert main(["estimate", *arguments]) == 2
+
+    assert message in capsys.readouterr().err
