@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelform.cli.objects import Thresholds, object_lines, object_rows, objects_in
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -17,9 +19,11 @@ Rows = list[tuple[int, str, float]]
 """Class, label, score, best first."""
 
 
-def as_table(image: Path, result: ScoreResult, *, labels: Sequence[str], top: int) -> str:
+def as_table(result: ScoreResult, *, labels: Sequence[str], top: int, thresholds: Thresholds) -> str:
     """The answer for people."""
-    lines = [*_classes(result, labels, top), "", f"model         {result.model_name}, version {result.model_version}"]
+    found = objects_in(result, thresholds)
+    shown = _classes(result, labels, top) if found is None else object_lines(found, labels, top)
+    lines = [*shown, "", f"model         {result.model_name}, version {result.model_version}"]
     if result.engine:
         bitstream = f"bitstream {result.bitstream}" if result.bitstream != "none" else "no bitstream, emulation only"
         lines.append(f"computed by   {result.engine}, {result.number_format}, {bitstream}")
@@ -35,13 +39,15 @@ def as_table(image: Path, result: ScoreResult, *, labels: Sequence[str], top: in
     return "\n".join(lines)
 
 
-def as_json(image: Path, result: ScoreResult, *, labels: Sequence[str], top: int) -> str:
+def as_json(image: Path, result: ScoreResult, *, labels: Sequence[str], top: int, thresholds: Thresholds) -> str:
     """The answer for programs."""
+    found = objects_in(result, thresholds)
     content: dict[str, Any] = {
         "image": str(image),
         "predictions": [
             {"class": index, "label": label, "probability": score} for index, label, score in _rows(result, labels, top)
         ],
+        "objects": object_rows(found, labels, top) if found is not None else None,
         "outputs": {name: list(values.shape) for name, values in result.outputs.items()},
         "model": {"name": result.model_name, "version": result.model_version},
         "engine": result.engine,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from accelform.cli.answer import as_json, as_table
+from accelform.cli.objects import Thresholds
 from accelform.cli.stack_outputs import read_outputs
 from accelform.errors import ScoreInputUnreadable
 
@@ -45,7 +46,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", help="scoring URI or HOST:PORT of a service, instead of a stack")
     parser.add_argument("--key-file", type=Path, help="file that holds the service's key, with --address")
     parser.add_argument("--labels", type=Path, help="file with one class name per line, with --address")
-    parser.add_argument("--top", type=_positive, default=5, metavar="N", help="classes to show (default: 5)")
+    parser.add_argument("--top", type=_positive, default=5, metavar="N", help="classes or objects to show (default: 5)")
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, metavar="P", help="a detector's least probability (default: 0.5)"
+    )
+    parser.add_argument(
+        "--nms", type=float, default=0.45, metavar="IOU", help="overlap from which two objects are one (default: 0.45)"
+    )
     parser.add_argument("--input", default=DEFAULT_INPUT, metavar="NAME", help=f"input (default: {DEFAULT_INPUT})")
     parser.add_argument("--output", action="append", metavar="NAME", help="output to ask for (default: all)")
     parser.add_argument(
@@ -78,11 +85,14 @@ def run(args: argparse.Namespace) -> int:
             endpoint.address, access_token=endpoint.key, service_name=endpoint.service_name
         ) as client:
             result = client.score_numpy_arrays({args.input: value}, args.output, timeout, certified=args.exactness)
+        thresholds = Thresholds(select=args.threshold, nms=args.nms)
+        if args.json:
+            print(as_json(args.image, result, labels=endpoint.labels, top=args.top, thresholds=thresholds))
+        else:
+            print(as_table(result, labels=endpoint.labels, top=args.top, thresholds=thresholds))
     except AccelRuntimeError as error:
         print(f"accelform score: {args.image}: {error}", file=sys.stderr)
         return 1 if isinstance(error, InternalError) else 2
-    show = as_json if args.json else as_table
-    print(show(args.image, result, labels=endpoint.labels, top=args.top))
     return 0
 
 
