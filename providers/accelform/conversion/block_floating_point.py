@@ -19,14 +19,15 @@ import onnx
 from onnx import helper
 
 from accelform.conversion.graph import DOMAIN, FLOAT, FLOAT8E8M0, OPSET, GraphWriter
-from accelform_runtime.numerics.format import SMALLEST_STEP_EXPONENT, NumberFormat
+from accelform_runtime.numerics.format import NumberFormat
 
 NAME = "BlockFloatingPoint"
 NON_NEGATIVE = "NonNegative"
 ROUNDINGS = {"nearest-even": "", "nearest-away": "TiesAway", "truncate": "Truncate"}
 OVERFLOWS = {"clamp": "", "carry": "Carry"}
 ROUNDING_CONSTANT = 1.5 * 2.0**23
-ATTRIBUTES = ("block_size", "mantissa_bits", "exponent_bits")
+BLOCK_SHAPE = "block_shape"
+"""The functions' attribute: batch (0: as it is), blocks, values per block, positions (-1: all)."""
 
 
 def quantise_maps(
@@ -41,9 +42,9 @@ def quantise_maps(
         return maps
     rest = channels % fmt.block_size
     if rest in (0, channels):
-        return _call(writer, maps, min(fmt.block_size, channels), fmt, non_negative, name)
+        return _call(writer, maps, channels, fmt, non_negative, name)
     parts = writer.ops("Split", maps, writer.integers(channels - rest, rest), outputs=2, axis=1)
-    whole = _call(writer, parts[0], fmt.block_size, fmt, non_negative, f"{name}/blocks")
+    whole = _call(writer, parts[0], channels - rest, fmt, non_negative, f"{name}/blocks")
     short = _call(writer, parts[1], rest, fmt, non_negative, f"{name}/short_block")
     return writer.op("Concat", whole, short, axis=1, name=name)
 
@@ -55,15 +56,14 @@ def functions(fmt: NumberFormat) -> tuple[onnx.FunctionProto, ...]:
     return tuple(_Body(fmt, non_negative).function() for non_negative in (False, True))
 
 
-def _call(writer: GraphWriter, maps: str, block_size: int, fmt: NumberFormat, non_negative: bool, name: str) -> str:
+def _call(writer: GraphWriter, maps: str, channels: int, fmt: NumberFormat, non_negative: bool, name: str) -> str:
+    block_size = min(fmt.block_size or channels, channels)
     return writer.op(
         _name(fmt, non_negative),
         maps,
         name=name,
         domain=DOMAIN,
-        block_size=block_size,
-        mantissa_bits=fmt.mantissa_bits,
-        exponent_bits=fmt.exponent_bits,
+        **{BLOCK_SHAPE: [0, channels // block_size, block_size, -1]},
     )
 
 
@@ -90,33 +90,26 @@ class _Body:
             ["quantised"],
             self._nodes,
             [helper.make_opsetid("", OPSET)],
-            attributes=list(ATTRIBUTES),
+            attributes=[BLOCK_SHAPE],
         )
 
     def _settings(self) -> None:
-        """Numbers that follow from the attributes alone; a runtime computes them once."""
-        op = self._op
-        op("one", "Constant", value_float=1.0)
-        op("two", "Constant", value_float=2.0)
-        op("mantissa", "Cast", self._attribute("mantissa_bits"), to=FLOAT)
-        op("exponent", "Cast", self._attribute("exponent_bits"), to=FLOAT)
-        op("bias", "Sub", op("half_range", "Pow", "two", op("exponent_less_one", "Sub", "exponent", "one")), "one")
-        op("largest_power", "Pow", "two", "bias")
-        op("below_normal", "Constant", value_float=float(SMALLEST_STEP_EXPONENT - 1))
-        op("smallest_with_normal_step", "Add", "mantissa", "below_normal")
-        op("smallest_exponent", "Max", op("smallest_of_bits", "Sub", "one", "bias"), "smallest_with_normal_step")
-        op("smallest_power", "Pow", "two", "smallest_exponent")
-        op("step_of_one", "Pow", "two", op("step_exponent", "Sub", "one", "mantissa"))
-        op("largest_integer", "Sub", op("two_to_mantissa", "Pow", "two", "mantissa"), "one")
-        op("limit_of_one", "Mul", "largest_integer", "step_of_one")
-        op("rounder_of_one", "Mul", op("rounding", "Constant", value_float=ROUNDING_CONSTANT), "step_of_one")
+        """Numbers that follow from the format alone."""
+        bits, (low, high) = self._format.mantissa_bits or 0, self._format.exponent_range
+        step = 2.0 ** (1 - bits)
+        self._number("smallest_power", 2.0**low)
+        self._number("largest_power", 2.0**high)
+        self._number("step_of_one", step)
+        self._number("limit_of_one", self._format.largest_integer * step)
+        self._number("rounder_of_one", ROUNDING_CONSTANT * step)
 
     def _blocks(self) -> None:
-        """Maps as [batch, blocks, block size, height, width], and of each block its power of two."""
+        """Maps as [batch, blocks, block size, positions], and of each block its power of two."""
         op = self._op
-        op("block_shape", "Concat", op("batch_and_blocks", "Constant", value_ints=[0, -1]),
-           op("block", "Reshape", self._attribute("block_size"), op("vector", "Constant", value_ints=[1])),
-           op("height_and_width", "Shape", "maps", start=2), axis=0)  # fmt: skip
+        node = helper.make_node("Constant", [], ["block_shape"])
+        reference = node.attribute.add()
+        reference.name, reference.ref_attr_name, reference.type = "value_ints", BLOCK_SHAPE, onnx.AttributeProto.INTS
+        self._nodes.append(node)
         op("blocks", "Reshape", "maps", "block_shape")
         magnitudes = "blocks" if self._non_negative else op("magnitudes", "Abs", "blocks")
         op("largest", "ReduceMax", magnitudes, op("block_axis", "Constant", value_ints=[2]), keepdims=1)
@@ -144,7 +137,7 @@ class _Body:
             magnitudes = "blocks" if self._non_negative else "magnitudes"
             rounded = self._rounded(op("limited", "Min", magnitudes, "limit"), "block_power", "block")
             if not self._non_negative:
-                op("zero", "Constant", value_float=0.0)
+                self._number("zero", 0.0)
                 # Zero minus zero is +0, the negative of zero is not.
                 op("signed", "Where", op("negative", "Less", "blocks", "zero"), op("minus", "Sub", "zero", rounded),
                    rounded)  # fmt: skip
@@ -173,10 +166,5 @@ class _Body:
         self._nodes.append(helper.make_node(op_type, list(inputs), [target], **attributes))
         return target
 
-    def _attribute(self, name: str) -> str:
-        """The value of the function's attribute."""
-        node = helper.make_node("Constant", [], [name])
-        reference = node.attribute.add()
-        reference.name, reference.ref_attr_name, reference.type = "value_int", name, onnx.AttributeProto.INT
-        self._nodes.append(node)
-        return name
+    def _number(self, target: str, value: float) -> str:
+        return self._op(target, "Constant", value_float=value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 import onnx
-from onnx import helper, version_converter
+from onnx import checker, helper, version_converter
 
 from accelform.conversion.graph import IR_VERSION, OPSET
 from accelform.errors import UnsupportedModel
@@ -23,7 +23,10 @@ def as_model(graph: onnx.GraphProto, opset: int, *, what: str) -> onnx.ModelProt
     if opset == OPSET:
         return model
     try:
-        return version_converter.convert_version(model, OPSET)
+        model = version_converter.convert_version(model, OPSET)
+        # The version converter passes operators on that it has no newer form for.
+        checker.check_model(model)
+        return model
     except Exception as error:
         raise UnsupportedModel(
             f"{what} is in ONNX opset {opset} and can't be brought to opset {OPSET}: {_last_line(error)}. "

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from accelform.featurizers.source import ModelSource, read_source
+from accelform.conversion.split import SplitModel
+from accelform.sources import open_source, read_source
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits"
 
@@ -19,9 +20,9 @@ def one_blas_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def digits() -> ModelSource:
-    """The example's trained network."""
-    return read_source(DIGITS / "model.yaml")
+def split_digits() -> SplitModel:
+    """The example's trained network with its arrays."""
+    return open_source(read_source(DIGITS / "model.yaml"))
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,14 @@ import pytest
 from PIL import Image
 
 from accelform.conversion import Conversion, convert
-from accelform.conversion.fidelity import open_session
+from accelform.conversion.exactness import open_session
+from accelform.conversion.split import SplitModel
 from accelform.errors import UnknownNumberFormat, UnknownTensor
-from accelform.featurizers.source import ModelSource, read_source
+from accelform.sources import open_source, read_source
+from accelform_runtime.network.network import Network
+from accelform_runtime.network.packed import read_packed
+from accelform_runtime.network.reference import Reference
+from accelform_runtime.numerics import load_profile
 
 SOFTMAX = "classifier_1/resnet_v1_50/predictions/Softmax:0"
 
@@ -23,10 +28,10 @@ def lines() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def bundle(digits: ModelSource, tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> Conversion:
+def bundle(split_digits: SplitModel, tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> Conversion:
     folder = tmp_path_factory.mktemp("bundle")
     return convert(
-        digits,
+        split_digits,
         output_dir=folder,
         name="digits.1.accelonnx",
         version="1",
@@ -35,11 +40,11 @@ def bundle(digits: ModelSource, tmp_path_factory: pytest.TempPathFactory, lines:
     )
 
 
-def test_bundle_describes_the_service(bundle: Conversion, digits: ModelSource) -> None:
+def test_bundle_describes_the_service(bundle: Conversion) -> None:
     """bundle.json holds what a server needs: wire names, labels, modelled times, the graph's digest."""
     content = json.loads(bundle.files["bundle.json"].read_text())
 
-    assert (content["schema"], content["name"], content["version"]) == (1, "digits.1.accelonnx", "1")
+    assert (content["schema"], content["name"], content["version"]) == (2, "digits.1.accelonnx", "1")
     assert (content["family"], content["number_format"]) == ("resnet50", "bw-a10-cnn")
     assert content["method_name"] == "tensorflow/serving/predict"
     assert content["inputs"] == [
@@ -49,17 +54,38 @@ def test_bundle_describes_the_service(bundle: Conversion, digits: ModelSource) -
     assert content["labels"] == [str(digit) for digit in range(10)]
     assert content["estimate"]["latency_ms"] == pytest.approx(1.788, abs=1e-3)
     assert "layers" not in content["estimate"]
-    model = bundle.files["model.onnx"].read_bytes()
-    assert content["files"] == {"model.onnx": {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model)}}
+    assert list(content["files"]) == [
+        "model.onnx",
+        "fpga.json",
+        "fpga.npz",
+        "front.onnx",
+        "head.onnx",
+    ]
+    assert content["files"] == {name: identity(bundle.files[name]) for name in content["files"]}
 
 
-def test_report_has_a_row_per_layer_and_every_knob(bundle: Conversion) -> None:
-    """report.json is the whole forecast with the number format's provenance."""
-    report = json.loads(bundle.files["report.json"].read_text())
+def identity(path: Path) -> dict[str, object]:
+    data = path.read_bytes()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
 
-    assert len(report["estimate"]["layers"]) == 53
-    assert report["number_format"]["knobs"]["block_size"]["source"].startswith("sourced: ")
-    assert report["source"]["digest"].startswith("sha256:")
+
+def test_the_parts_are_the_whole(bundle: Conversion, digit_images: list[Path]) -> None:
+    """Front, the FPGA's part computed from its files by the definition, and head give what the whole graph gives."""
+    description = json.loads(bundle.files["fpga.json"].read_text())
+    network = Network.from_dict(description["network"])
+    fmt = load_profile(description["number_format"])
+    packed = read_packed(bundle.files["fpga.npz"], network, fmt)
+    pixels = np.asarray(Image.open(digit_images[4]).convert("RGB"))[np.newaxis]
+    front, head, whole = (
+        open_session(onnx.load(bundle.files[name]), threads=1) for name in ("front.onnx", "head.onnx", "model.onnx")
+    )
+
+    (image,) = front.run([description["image_tensor"]], {"Placeholder:0": pixels})
+    tensors = Reference(network, packed.parameters(), fmt).run(image[0])
+    (answer,) = head.run([SOFTMAX], {name: values[np.newaxis] for name, values in tensors.items()})
+
+    (expected,) = whole.run([SOFTMAX], {"Placeholder:0": pixels})
+    assert np.array_equal(expected, answer)
 
 
 def test_graph_carries_the_original_names(bundle: Conversion) -> None:
@@ -73,23 +99,27 @@ def test_graph_carries_the_original_names(bundle: Conversion) -> None:
     assert {"InputImage:0", "brainwave_target_node_1_Version_0.1:0"} <= values
 
 
-def test_same_source_same_bytes(bundle: Conversion, digits: ModelSource, tmp_path: Path) -> None:
+def test_same_source_same_bytes(bundle: Conversion, split_digits: SplitModel, tmp_path: Path) -> None:
     """Converting again, elsewhere, gives identical files."""
     again = convert(
-        digits, output_dir=tmp_path / "new", name="digits.1.accelonnx", version="1", number_format="bw-a10-cnn"
+        split_digits,
+        output_dir=tmp_path / "new",
+        name="digits.1.accelonnx",
+        version="1",
+        number_format="bw-a10-cnn",
     )
 
     assert {name: path.read_bytes() for name, path in again.files.items()} == {
         name: path.read_bytes() for name, path in bundle.files.items()
     }
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["bundle.json", "model.onnx", "report.json"]
+    assert {path.name for path in (tmp_path / "new").iterdir()} == set(bundle.files)
 
 
 def test_progress_speaks_in_numbers(bundle: Conversion, lines: list[str]) -> None:
     """Whoever waits sees how far it is."""
     assert bundle.estimate.latency_ms > 0
     assert "quantised 53/53 layers, 23.5 M weights" in lines
-    assert lines[-1].startswith("wrote model.onnx, 94.")
+    assert lines[-1].startswith("wrote model.onnx, 24.")
 
 
 def test_digits_are_recognised(bundle: Conversion, digit_images: list[Path]) -> None:
@@ -111,9 +141,15 @@ def test_features_without_classifier(tmp_path: Path) -> None:
     path = tmp_path / "model.yaml"
     path.write_text("featurizer: resnet50\nweights: {source: seeded, seed: 4}\n")
 
+    source = read_source(path)
     result = convert(
-        read_source(path), output_dir=tmp_path / "out", name="features", version="1", number_format="float32"
+        open_source(source),
+        output_dir=tmp_path / "out",
+        name="features",
+        version="1",
+        number_format="float32",
     )
+    assert set(result.files) == {"model.onnx", "bundle.json"}
 
     session = open_session(onnx.load(result.files["model.onnx"]), threads=2)
     image = np.random.default_rng(0).integers(0, 256, (1, 100, 80, 3), dtype=np.uint8)
@@ -132,12 +168,16 @@ def test_features_without_classifier(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_arguments_write_nothing(
-    digits: ModelSource, tmp_path: Path, arguments: dict[str, object], error: type[Exception], message: str
+    split_digits: SplitModel,
+    tmp_path: Path,
+    arguments: dict[str, object],
+    error: type[Exception],
+    message: str,
 ) -> None:
     """A clear error at once, and no half-made folder."""
     settings = {"name": "d", "version": "1", "number_format": "bw-a10-cnn"} | arguments
 
     with pytest.raises(error, match=message):
-        convert(digits, output_dir=tmp_path / "out", **settings)  # type: ignore[arg-type]
+        convert(split_digits, output_dir=tmp_path / "out", **settings)  # type: ignore[arg-type]
 
     assert not (tmp_path / "out").exists()

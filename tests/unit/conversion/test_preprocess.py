@@ -8,24 +8,26 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from accelform.conversion.fidelity import open_session
+from accelform.conversion.exactness import open_session
 from accelform.conversion.graph import FLOAT, UINT8, GraphWriter, tensor_value
 from accelform.conversion.preprocess import preprocess
-from accelform.featurizers.spec import Preprocess
+from accelform.featurizers.preprocessing import Preprocess
 
 MEANS = np.array([123.68, 116.779, 103.939], np.float32)
 
 
 @cache
-def session(order: str = "RGB", factor: float = 1.0) -> onnxruntime.InferenceSession:
+def session(
+    order: str = "RGB", factor: float = 1.0, keep: bool = True, height: int = 224, width: int = 224
+) -> onnxruntime.InferenceSession:
     writer = GraphWriter()
-    settings = Preprocess(order=order, scaling_factor=factor)
-    output = preprocess(writer, "image", settings=settings, size=224, name="preprocessed")
+    settings = Preprocess(order=order, scaling_factor=factor, keep_aspect_ratio=keep)
+    output = preprocess(writer, "image", settings=settings, height=height, width=width, name="preprocessed")
     return open_session(
         writer.model(
             name="preprocess",
             inputs=[tensor_value("image", UINT8, [1, "height", "width", 3])],
-            outputs=[tensor_value(output, FLOAT, [1, 224, 224, 3])],
+            outputs=[tensor_value(output, FLOAT, [1, height, width, 3])],
             functions=[],
             documentation="",
         ),
@@ -144,3 +146,24 @@ def test_no_half_pixel_shift() -> None:
 
     # The crop starts at (256 - 224) / 2 = 16, which is source pixel 8.
     np.testing.assert_allclose(result[::2, ::2], image[8:120, 8:120], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (8, 8), (300, 300), (299, 301), (375, 500), (41, 1200), (1080, 1921), (3, 700)]
+)
+def test_stretching_equals_a_plain_resize(height: int, width: int) -> None:
+    """SSD's whole image becomes 300 x 300, whatever its shape: nothing is cropped, nothing keeps its aspect ratio."""
+    image = random_image(height, width)
+
+    (result,) = session("RGB", 1.0, False, 300, 300).run(None, {"image": image[np.newaxis]})
+
+    assert_same_bits(resize_legacy(image, 300, 300) - MEANS, result[0])
+
+
+def test_stretching_to_uneven_sides() -> None:
+    """Height and width are those of the network's image."""
+    image = random_image(100, 90)
+
+    (result,) = session("BGR", 0.5, False, 40, 64).run(None, {"image": image[np.newaxis]})
+
+    assert_same_bits((resize_legacy(image, 40, 64) - MEANS)[..., ::-1] * np.float32(0.5), result[0])

@@ -1,35 +1,51 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from accelform_runtime.errors import NotFinite
-from accelform_runtime.numerics import NumberFormat, load_profile
-from accelform_runtime.numerics.quantiser import block_exponents, quantise
+from accelform_runtime.numerics import NumberFormat, load_profile, profile_names
+from accelform_runtime.numerics.format import CHOICES
+from accelform_runtime.numerics.quantiser import block_exponents, pack, quantise, unpack
 
 BRAINWAVE = load_profile("bw-a10-cnn")
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-def by_fractions(values: list[float], mantissa_bits: int, low: int, high: int) -> list[float]:
+def by_fractions(values: list[float], fmt: NumberFormat) -> list[float]:
     """One block, straight from the text of the definition, in exact rational arithmetic."""
+    bits = fmt.mantissa_bits or 0
+    low, high = fmt.exponent_range
+    limit = 2**bits - 1
     largest = max(abs(Fraction(value)) for value in values)
-    if largest == 0:
-        return [0.0] * len(values)
     exponent = low
     while exponent < high and largest >= Fraction(2) ** (exponent + 1):
         exponent += 1
-    step = Fraction(2) ** (exponent + 1 - mantissa_bits)
-    limit = 2**mantissa_bits - 1
+    if fmt.overflow == "carry" and rounded(largest / step(exponent, bits), fmt.rounding) > limit:
+        exponent = min(exponent + 1, high)
+    integers = (rounded(Fraction(value) / step(exponent, bits), fmt.rounding) for value in values)
+    return [float(max(-limit, min(limit, integer)) * step(exponent, bits)) for integer in integers]
+
+
+def step(exponent: int, bits: int) -> Fraction:
+    return Fraction(2) ** (exponent + 1 - bits)
+
+
+def rounded(value: Fraction, rounding: str) -> int:
+    if rounding == "truncate":
+        return math.trunc(value)
+    if rounding == "nearest-away":
+        return math.floor(abs(value) + Fraction(1, 2)) * (1 if value > 0 else -1)
     # Python rounds a Fraction half to even.
-    return [float(max(-limit, min(limit, round(Fraction(value) / step))) * step) for value in values]
+    return round(value)
 
 
 @pytest.mark.parametrize(
@@ -72,14 +88,78 @@ def test_exponent_comes_from_the_bits(brainwave: NumberFormat, power: int) -> No
     assert [max(power - 1, -14)] == block_exponents([np.nextafter(at, np.float32(0))], fmt=brainwave, axis=0).tolist()
 
 
-def test_wide_exponents_reach_subnormals(variant: Callable[..., NumberFormat]) -> None:
-    """With 8 exponent bits the range is float32's own; steps below its normal numbers are still exact."""
+def test_wide_exponents_stop_at_normal_steps(variant: Callable[..., NumberFormat]) -> None:
+    """With 8 exponent bits the range is float32's own, as far as the step is a normal number."""
     fmt = variant(exponent_bits=8)
 
-    assert fmt.exponent_range == (-126, 127)
-    assert quantise([2.0**-126, 1.1 * 2.0**-130], fmt=fmt, axis=0).tolist() == [2.0**-126, 2.0**-130]
-    assert quantise([5.4 * 2.0**-130], fmt=fmt, axis=0).tolist() == [5 * 2.0**-130]
+    assert fmt.exponent_range == (-122, 127)
+    assert quantise([2.0**-122, 1.1 * 2.0**-126], fmt=fmt, axis=0).tolist() == [2.0**-122, 2.0**-126]
+    assert quantise([1.6 * 2.0**-126], fmt=fmt, axis=0).tolist() == [2.0**-125]
+    assert quantise([2.0**-127, 1e-40], fmt=fmt, axis=0).tolist() == [0.0, 0.0]
     assert quantise([3.4028235e38], fmt=fmt, axis=0).tolist() == [31 * 2.0**123]
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        pytest.param([1.0, 0.03125], [1.0, 0.0625], id="half a step goes up"),
+        pytest.param([1.0, -0.03125], [1.0, -0.0625], id="and down below zero"),
+        pytest.param([1.0, 0.09375], [1.0, 0.125], id="one and a half steps go to 2"),
+        pytest.param([1.0, 0.15625], [1.0, 0.1875], id="two and a half go to 3"),
+        pytest.param([1.0, float(np.nextafter(np.float32(0.03125), np.float32(0)))], [1.0, 0.0], id="just below: 0"),
+        pytest.param([1.99], [1.9375], id="the largest integer still clamps"),
+    ],
+)
+def test_ties_away_from_zero(variant: Callable[..., NumberFormat], block: list[float], expected: list[float]) -> None:
+    """nearest-away differs in ties, and in nothing else."""
+    assert quantise(block, fmt=variant(rounding="nearest-away"), axis=0).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        pytest.param([1.0, 0.0624], [1.0, 0.0], id="less than a step is nothing"),
+        pytest.param([1.0, -0.0624], [1.0, 0.0], id="and so below zero, as +0"),
+        pytest.param([1.0, 0.124], [1.0, 0.0625], id="digits are dropped"),
+        pytest.param([1.99, -1.99], [1.9375, -1.9375], id="nothing rounds past the largest integer"),
+    ],
+)
+def test_truncation_is_towards_zero(
+    variant: Callable[..., NumberFormat], block: list[float], expected: list[float]
+) -> None:
+    """truncate never makes a magnitude larger."""
+    result = quantise(block, fmt=variant(rounding="truncate"), axis=0)
+
+    assert result.tolist() == expected
+    assert not np.signbit(result[result == 0]).any()
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        pytest.param([1.99, 0.0625], [2.0, 0.0], id="the block gets the next exponent, and its smaller values feel it"),
+        pytest.param([-1.97, 1.0], [-2.0, 1.0], id="and so below zero"),
+        pytest.param([1.96875], [2.0], id="31.5 steps are a tie, to the even 32"),
+        pytest.param([float(np.nextafter(np.float32(1.96875), np.float32(0)))], [1.9375], id="just below: 31 steps"),
+        pytest.param([float(np.nextafter(np.float32(2), np.float32(0)))], [2.0], id="just below a power of two"),
+        pytest.param([65535.0, 2048.0], [63488.0, 2048.0], id="there is no exponent above the largest"),
+        pytest.param([2.0**-14 * 1.99], [2.0**-13], id="from the smallest exponent to the next"),
+    ],
+)
+def test_carrying_raises_the_exponent(
+    variant: Callable[..., NumberFormat], block: list[float], expected: list[float]
+) -> None:
+    """carry: 2^m steps are 2^(m-1) steps of the next exponent."""
+    assert quantise(block, fmt=variant(overflow="carry"), axis=0).tolist() == expected
+
+
+def test_truncation_never_carries(variant: Callable[..., NumberFormat]) -> None:
+    """Nothing is rounded up, so there is nothing to carry."""
+    values = np.random.default_rng(2).normal(size=1000)
+
+    carried = quantise(values, fmt=variant(rounding="truncate", overflow="carry"), axis=0)
+
+    assert np.array_equal(quantise(values, fmt=variant(rounding="truncate"), axis=0), carried)
 
 
 def test_mantissa_bits_set_the_step(variant: Callable[..., NumberFormat]) -> None:
@@ -128,18 +208,67 @@ def test_float32_profile_leaves_values_alone() -> None:
     assert not np.shares_memory(values, result)
 
 
-@given(st.lists(FINITE, min_size=1, max_size=20))
-def test_equals_rational_arithmetic(values: list[float]) -> None:
-    """Any finite block gives what exact rational arithmetic gives."""
-    assert by_fractions(values, 5, -14, 15) == quantise(values, fmt=BRAINWAVE, axis=0).tolist()
+@given(
+    st.lists(FINITE, min_size=1, max_size=20),
+    st.integers(1, 7),
+    st.integers(2, 8),
+    st.sampled_from(CHOICES["rounding"]),
+    st.sampled_from(CHOICES["overflow"]),
+)
+@settings(max_examples=300)
+def test_equals_rational_arithmetic(
+    values: list[float], mantissa: int, exponent: int, rounding: str, overflow: str
+) -> None:
+    """Any finite block in any format gives what exact rational arithmetic gives."""
+    fmt = dataclasses.replace(
+        BRAINWAVE, mantissa_bits=mantissa, exponent_bits=exponent, rounding=rounding, overflow=overflow
+    )
+
+    assert by_fractions(values, fmt) == quantise(values, fmt=fmt, axis=0).tolist()
 
 
-@given(hnp.arrays(np.float32, st.integers(1, 300), elements=FINITE))
-def test_quantising_twice_changes_nothing(values: np.ndarray) -> None:
-    """Quantised values are representable."""
-    once = quantise(values, fmt=BRAINWAVE, axis=0)
+@given(
+    hnp.arrays(np.float32, st.integers(1, 300), elements=FINITE),
+    st.sampled_from([name for name in profile_names() if load_profile(name).quantised]),
+)
+def test_quantising_twice_changes_nothing(values: np.ndarray, profile: str) -> None:
+    """Quantised values are representable, in every profile."""
+    fmt = load_profile(profile)
+    once = quantise(values, fmt=fmt, axis=0)
 
-    assert np.array_equal(once, quantise(once, fmt=BRAINWAVE, axis=0))
+    assert np.array_equal(once, quantise(once, fmt=fmt, axis=0))
+
+
+@given(
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 40), st.integers(1, 3)), elements=FINITE),
+    st.sampled_from([name for name in profile_names() if load_profile(name).quantised]),
+)
+def test_packing_loses_nothing(values: np.ndarray, profile: str) -> None:
+    """Mantissas times steps are the quantised values, and fit a byte each."""
+    fmt = load_profile(profile)
+
+    mantissas, exponents = pack(values, fmt=fmt, axis=0)
+
+    assert mantissas.dtype == exponents.dtype == np.int8
+    assert mantissas.shape == values.shape
+    assert exponents.shape == (-(-values.shape[0] // fmt.block_size), values.shape[1])
+    unpacked = unpack(mantissas, exponents, block_size=fmt.block_size, axis=0)
+    expected = quantise(values, fmt=fmt, axis=0)
+    assert np.array_equal(expected.view(np.uint32), unpacked.view(np.uint32))
+
+
+def test_packed_by_hand(variant: Callable[..., NumberFormat]) -> None:
+    """Sixteenths of the block's power of two; a block of zeros has the smallest step."""
+    mantissas, exponents = pack([1.5, -0.25, 0.0, 0.0, 3.0], fmt=variant(block_size=2), axis=0)
+
+    assert mantissas.tolist() == [24, -4, 0, 0, 24]
+    assert exponents.tolist() == [-4, -18, -3]
+
+
+def test_nothing_to_pack_without_blocks() -> None:
+    """A format without blocks has no mantissas."""
+    with pytest.raises(ValueError, match="float32 has no blocks"):
+        pack([1.0], fmt=load_profile("float32"), axis=0)
 
 
 @given(hnp.arrays(np.float32, st.integers(1, 300), elements=FINITE))
