@@ -12,7 +12,6 @@ from accelform.featurizers.networks.resnet_v1 import resnet_v1, resnet_v1_classi
 from accelform.featurizers.networks.ssd_300_vgg import BOX_TENSORS, CLASS_TENSORS, MAX_OBJECT_CLASSES, ssd_300_vgg
 from accelform.featurizers.networks.vgg_16 import vgg_16, vgg_16_classifier
 from accelform.featurizers.preprocessing import Preprocess
-from accelform.featurizers.resnet_v1 import ResNetPlan, resnet_v1_50
 from accelform_runtime.network.network import Network
 from accelform_runtime.network.steps import Variables
 
@@ -77,7 +76,6 @@ class Family:
     checkpoint: Checkpoint | None = None
     build: Callable[..., Network]
     classifier: Callable[[int, int], Variables] | None
-    plan: Callable[..., ResNetPlan] = resnet_v1_50
 
     @property
     def feature_tensor(self) -> str:

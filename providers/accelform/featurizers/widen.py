@@ -18,13 +18,12 @@ from accelform_runtime.network.steps import IMAGE, Affine, BatchNorm, Concat, Co
 if TYPE_CHECKING:
     import numpy as np
 
-    from accelform.featurizers.resnet_v1 import ResNetPlan
 
 Arrays = Mapping[str, "np.ndarray"]
 
 
 def widen(
-    variables: Arrays, narrow: Network | ResNetPlan, wide: Network | ResNetPlan, *, classifier: tuple[str, ...] = ()
+    variables: Arrays, narrow: Network, wide: Network, *, classifier: tuple[str, ...] = ()
 ) -> dict[str, np.ndarray]:
     """The variables of `wide` that compute the same as `variables` in `narrow`.
 
@@ -36,10 +35,6 @@ def widen(
     """
     import numpy as np
 
-    if not isinstance(narrow, Network):
-        narrow, classifier = _of_plan(narrow), _LOGITS
-    if not isinstance(wide, Network):
-        wide = _of_plan(wide)
     factor, rest = divmod(narrow.width_divisor, wide.width_divisor)
     if rest or factor < 1 or factor & (factor - 1):
         ratio = f"{narrow.width_divisor}/{wide.width_divisor}"
@@ -103,12 +98,3 @@ def _batch_norm(variables: Arrays, norm: BatchNorm, origins: np.ndarray) -> dict
 def _times(origins: np.ndarray) -> int:
     """How many copies there are of every narrow channel."""
     return int(len(origins) // (origins.max() + 1))
-
-
-_LOGITS = ("resnet_v1_50/logits/weights", "resnet_v1_50/logits/biases")
-
-
-def _of_plan(plan: ResNetPlan) -> Network:
-    from accelform.featurizers.families import FAMILIES
-
-    return FAMILIES["resnet50"].network(width_divisor=plan.width_divisor)

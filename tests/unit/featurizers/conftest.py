@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accelform.featurizers.resnet_v1 import resnet_v1_50
+from accelform.featurizers.families import FAMILIES
 
-NARROW = resnet_v1_50(width_divisor=64)
+RESNET = FAMILIES["resnet50"]
+NARROW = RESNET.network(width_divisor=64)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def write_model(tmp_path: Path) -> Callable[..., Path]:
         np.savez(target / "featurizer.npz", **{name: array for name, array in arrays.items() if array is not None})
         head = {
             name: random.normal(size=shape).astype(np.float32)
-            for name, shape in NARROW.classifier_variables(classes).items()
+            for name, shape in RESNET.classifier_variables(classes, width_divisor=64).items()
         }
         np.savez(target / "classifier.npz", **head)
         if labels is not None:

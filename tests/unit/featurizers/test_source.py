@@ -15,11 +15,12 @@ from accelform.errors import (
     InvalidWeights,
     ModelSourceMissing,
     NotAModel,
-    UnknownNumberFormat,
     UserError,
     WeightsUnreadable,
 )
-from accelform.featurizers.source import TensorInfo, forecast, read_source
+from accelform.featurizers.families import FAMILIES
+from accelform.featurizers.forecast import forecast
+from accelform.sources import TensorInfo, read_source
 
 WriteModel = Callable[..., Path]
 
@@ -179,19 +180,15 @@ def test_forecast_of_source_and_family_agree(write_model: WriteModel) -> None:
     """A narrow file makes no faster network: it is widened, so the work is the family's."""
     source = read_source(write_model())
 
-    assert forecast(source, number_format="bw-a10-cnn") == forecast("resnet50", number_format="bw-a10-cnn")
-
-
-def test_forecast_in_an_unknown_format() -> None:
-    """A wrong number format is the user's to fix, and the message lists the known ones."""
-    with pytest.raises(UnknownNumberFormat, match=r"bw-a10-cnn, .*float32"):
-        forecast("resnet50", number_format="int8")
+    assert forecast(source.network, number_format="bw-a10-cnn") == forecast(
+        FAMILIES["resnet50"].network(), number_format="bw-a10-cnn"
+    )
 
 
 def test_importing_stays_light() -> None:
     """The Pulumi plugin loads these modules at start, so NumPy, onnx and onnxruntime wait until they are used."""
     code = (
-        "import sys, accelform.featurizers.source, accelform.conversion; "
+        "import sys, accelform.sources, accelform.conversion; "
         "print([m for m in ('numpy', 'onnx', 'onnxruntime', 'h5py') if m in sys.modules])"
     )
 

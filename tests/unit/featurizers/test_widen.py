@@ -30,10 +30,11 @@ def run(network: Network, variables: dict[str, np.ndarray], image: np.ndarray) -
 @pytest.mark.parametrize("factor", [2, 4])
 def test_widening_keeps_the_function(family: Family, factor: int) -> None:
     """Every output of the wide network holds the narrow one's values, and the classifier gives the same scores."""
-    narrow, wide = family.network(width_divisor=32), family.network(width_divisor=32 // factor)
+    divisor = family.max_width_divisor
+    narrow, wide = family.network(width_divisor=divisor), family.network(width_divisor=divisor // factor)
     variables = seeded_weights(narrow, seed=3, scaling_factor=family.preprocess.scaling_factor)
     names = tuple(family.classifier_variables(1))
-    variables |= seeded_classifier(family.classifier_variables(5, width_divisor=32), seed=0)
+    variables |= seeded_classifier(family.classifier_variables(5, width_divisor=divisor), seed=0)
     image = np.random.default_rng(0).normal(0, 60, (family.image_size,) * 2 + (3,)).astype(np.float32)
 
     widened = widen(variables, narrow, wide, classifier=names)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelform.errors import ModelSourceMissing, WeightsUnreadable
-from accelform.featurizers.families import FAMILIES, Family
+from accelform.featurizers.families import Family
 from accelform.featurizers.spec import FileClassifier, FileWeights, ImagenetWeights, SeededClassifier, SeededWeights
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from accelform.featurizers.resnet_v1 import ResNetPlan
     from accelform.featurizers.weights.arrays import Shape
 
 FORMATS = (".npz", ".h5", ".hdf5", ".keras", ".onnx", ".ckpt")
@@ -25,10 +24,9 @@ def load(
     weights: FileWeights | ImagenetWeights | SeededWeights,
     *,
     folder: Path,
-    family: Family = FAMILIES["resnet50"],
+    family: Family,
     classes: int | None = None,
     progress: Progress = lambda message: None,
-    plan: ResNetPlan | None = None,
 ) -> dict[str, np.ndarray]:
     """Return every variable of the family's network at the weights' own width, float32 HWIO.
 
@@ -41,8 +39,7 @@ def load(
         InvalidWeights: the arrays don't fit the network; the message lists every problem.
         DownloadUnavailable: the published weights can't be fetched.
     """
-    width_divisor = plan.width_divisor if plan is not None else weights.width_divisor
-    network = family.network(width_divisor=width_divisor, classes=classes)
+    network = family.network(width_divisor=weights.width_divisor, classes=classes)
     if isinstance(weights, SeededWeights):
         from accelform.featurizers.weights.seeded import seeded_weights
 
@@ -56,7 +53,7 @@ def load(
         arrays, origin = read_file(path, scope=network.name), str(path)
     from accelform.featurizers.weights.arrays import checked
 
-    head = _classifier_shapes(family, width_divisor, None)
+    head = _classifier_shapes(family, weights.width_divisor, None)
     expected: dict[str, Shape] = dict(network.variables())
     if set(head) & set(arrays):
         expected |= head
@@ -67,9 +64,8 @@ def load_classifier(
     classifier: FileClassifier | SeededClassifier,
     *,
     folder: Path,
-    family: Family = FAMILIES["resnet50"],
+    family: Family,
     width_divisor: int = 1,
-    plan: ResNetPlan | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the classifier's weights [1, 1, features, classes] and biases [classes], float32.
 
@@ -79,7 +75,6 @@ def load_classifier(
     Raises:
         ModelSourceMissing, WeightsUnreadable, InvalidWeights: as for `load`.
     """
-    width_divisor = plan.width_divisor if plan is not None else width_divisor
     if isinstance(classifier, SeededClassifier):
         from accelform.featurizers.weights.seeded import seeded_classifier
 
@@ -97,7 +92,7 @@ def load_classifier(
     return checked(arrays, expected, origin=str(path), also_fine=network.variables())
 
 
-def read_file(path: Path, *, scope: str = "resnet_v1_50") -> dict[str, np.ndarray]:
+def read_file(path: Path, *, scope: str) -> dict[str, np.ndarray]:
     """Return the arrays of one weight file, read by its ending (`FORMATS`), not yet checked against a network."""
     ending = path.suffix.lower()
     if ending not in FORMATS:
