@@ -94,12 +94,13 @@ def settings(step: Step, network: Network) -> Settings:
 
 
 def differing(step: Step, other: Step, family: Network, network: Network) -> tuple[Aspect, ...]:
-    """The settings in which two steps differ; sizes only count where nothing else does."""
+    """The settings in which two steps differ; sizes only count where nothing else does and the images are equal."""
     mine, theirs = settings(step, family), settings(other, network)
     if mine["kind"] != theirs["kind"]:
         return ("kind",)
     found = tuple(aspect for aspect in mine if aspect != "size" and mine[aspect] != theirs.get(aspect))
-    return found or (("size",) if mine["size"] != theirs["size"] else ())
+    same_sizes = mine["size"] == theirs["size"] or family.image != network.image
+    return found or (() if same_sizes else ("size",))
 
 
 @dataclass(kw_only=True)

@@ -162,7 +162,9 @@ def _sum(left: Vector | None, right: Vector | None) -> Vector | None:
 
 
 _ENDINGS = re.compile(
-    r"(/(Conv|Conv2D|convolution|BiasAdd|Relu|MatMul|Gemm|FusedBatchNorm\w*|Add|add|concat))?(:\d+)?$"
+    r"(/(Conv|Conv2D|convolution|BiasAdd|Relu|MatMul|Gemm|MaxPool2?d?|FusedBatchNorm\w*|Add|concat"
+    r"|batchnorm/(mul|add)(_1)?))?(:\d+)?$",
+    re.IGNORECASE,
 )
 
 

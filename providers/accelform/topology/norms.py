@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from accelform.topology.constants import Constant
 from accelform.topology.graph import Node
-from accelform.topology.lifter import Handler, Lifter
-from accelform.topology.raw import Raw
+from accelform.topology.lifter import Handler, Lifter, per_channel
+from accelform.topology.raw import Raw, Vector
 from accelform.topology.values import MapValue, NormValue, NotLiftable, Value
 
 NO_FLOOR = float(np.finfo(np.float32).tiny)
@@ -84,8 +85,15 @@ def product(lifter: Lifter, node: Node, left: Value, right: Value) -> Value:
     for data, norm in ((left, right), (right, left)):
         inverse = isinstance(norm, NormValue) and norm.stage == "inverse"
         if isinstance(data, MapValue) and isinstance(norm, NormValue) and inverse and norm.of == data:
-            return _normalised(lifter, node, data, norm.floor)
+            return _normalised(lifter, node, data, norm.floor, norm.scale)
     raise NotLiftable("multiplies maps with maps")
+
+
+def scaled(value: NormValue, constant: Constant) -> NormValue:
+    """(1 / norm) * one number per channel."""
+    if value.stage != "inverse" or value.scale is not None:
+        raise NotLiftable("multiplies on the way to a norm")
+    return replace(value, scale=per_channel(value.of, constant))
 
 
 def quotient(lifter: Lifter, node: Node, left: Value | None, right: Value) -> Value:
@@ -124,14 +132,15 @@ def _over_channels(lifter: Lifter, node: Node, value: MapValue, stage: str) -> N
     return NormValue(of=value, stage="norm" if stage == "norm" else "sum")
 
 
-def _normalised(lifter: Lifter, node: Node, value: MapValue, floor: float) -> MapValue:
+def _normalised(lifter: Lifter, node: Node, value: MapValue, floor: float, scale: Vector | None = None) -> MapValue:
     raw = Raw(
         kind="normalise",
         sources=(value.raw,),
         maps=value.maps,
         node=node.label,
         epsilon=floor or NO_FLOOR,
-        non_negative=lifter.raws[value.raw].non_negative,
+        scale=scale,
+        non_negative=scale is None and lifter.raws[value.raw].non_negative,
     )
     return lifter.output(value, raw)
 

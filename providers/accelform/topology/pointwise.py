@@ -79,6 +79,8 @@ def multiply(lifter: Lifter, node: Node) -> Value:
     if left is not None and right is not None:
         return norms.product(lifter, node, left, right)
     data, other = _operands(lifter, node)
+    if isinstance(value := lifter.values[data], NormValue):
+        return norms.scaled(value, lifter.constants[other])
     maps = lifter.maps(node, node.inputs.index(data))
     return _affine(lifter, node, maps, scale=_vector(lifter, maps, other))
 

@@ -26,6 +26,7 @@ from accelform_runtime.network.network import Network, Output
 from accelform_runtime.network.parameters import Parameters
 from accelform_runtime.network.steps import Maps
 
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 HANDLERS = {**WINDOW_HANDLERS, **POINTWISE_HANDLERS, **NORM_HANDLERS, **LAYOUT_HANDLERS}
 
 
@@ -74,6 +75,8 @@ def split_onnx(
     rest = lifted.rest
     names = {step.name: step.name for step in lifted.network.steps}
     network, mismatch = lifted.network, found.first_difference
+    if found.family is None:
+        mismatch += _left_behind(lifted)
     if found.family is not None:
         narrowed, reason = _family_rest(lifted, found)
         if narrowed is None:
@@ -147,6 +150,16 @@ def _rest(lifter: Lifter, stop: Callable[[int], bool]) -> Slice:
 def image_needed(rest: Slice, image: str) -> bool:
     """Whether what stays on the CPU also reads the image itself."""
     return image in rest.inputs or any(image in node.inputs or image in node.outputs for node in rest.nodes)
+
+
+def _left_behind(lifted: _Lifted) -> str:
+    """Why layers that an FPGA could be wanted for stay on the CPU; empty if none do."""
+    layers = [node for node in lifted.rest.nodes if node.op in LAYERS]
+    if not layers:
+        return ""
+    refusals = lifted.lifter.refusals
+    first = next((refusals[node.label] for node in lifted.rest.nodes if node.label in refusals), "")
+    return f". {len(layers)} of its layers stay on the CPU: {first}" if first else ""
 
 
 def _beside(lifter: Lifter, rest: Slice, image: str) -> str:

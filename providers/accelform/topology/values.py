@@ -6,9 +6,12 @@ transposed, flattened and squeezed values are still maps. The batch axis is 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from accelform.topology.constants import reshaped
 from accelform_runtime.network.steps import Maps
@@ -122,11 +125,13 @@ class NormValue:
     Attributes:
         of: the maps
         floor: the sum is at least this (what a Max or a Clip on the way put in)
+        scale: one number per channel that the reciprocal was multiplied by already
     """
 
     of: MapValue
     stage: NormStage
     floor: float = 0.0
+    scale: npt.NDArray[np.float64] | None = field(default=None, compare=False)
 
 
 Value = MapValue | NormValue

@@ -22,12 +22,14 @@ from accelform_runtime.network.steps import (
 def told(family: Family, comparison: Comparison) -> str:
     """One sentence or two: the nearest family, how much agrees, the first difference, what to do."""
     total = len(comparison.family.steps)
-    first = comparison.differences[0]
-    if comparison.family.image != comparison.network.image:
+    # A network for other images is told so only if nothing else differs: its steps say more.
+    others = [entry for entry in comparison.differences if entry.aspects != ("image",)]
+    first = (others or comparison.differences)[0]
+    if not others:
         what = _image(comparison)
     elif _only_classes(family, comparison):
         what = _classes(comparison, first)
-    elif (strides := _strides(comparison)) is not None:
+    elif (strides := _strides(comparison, first)) is not None:
         what = strides
     else:
         what = _difference(comparison, first)
@@ -45,7 +47,7 @@ def _image(comparison: Comparison) -> str:
 def _only_classes(family: Family, comparison: Comparison) -> bool:
     ends = {output.value for output in comparison.family.outputs}
     return family.classifier is None and all(
-        difference.aspects == ("channels",) and difference.step.name in ends for difference in comparison.differences
+        entry.aspects == ("channels",) and entry.step.name in ends for entry in comparison.differences
     )
 
 
@@ -65,11 +67,10 @@ def _classes(comparison: Comparison, first: Difference) -> str:
     )
 
 
-def _strides(comparison: Comparison) -> str | None:
+def _strides(comparison: Comparison, first: Difference) -> str | None:
     """Where a network halves its maps elsewhere than the family: told as one difference, not as many."""
     early = [entry for entry in comparison.differences if _stride(entry.step, entry.other) == "family"]
     late = [entry for entry in comparison.differences if _stride(entry.step, entry.other) == "network"]
-    first = comparison.differences[0]
     if not early or not late or (first not in early and not isinstance(first.step, MaxPool)):
         return None
     mine = next((entry for entry in early if isinstance(entry.step, Convolution)), early[0])
@@ -77,9 +78,10 @@ def _strides(comparison: Comparison) -> str | None:
     assert mine.other is not None
     assert theirs.other is not None
     return (
-        f"the {_described(theirs.other)} {_named(theirs.other)} ({_place(comparison.family, theirs.step)}) has stride "
-        f"{_pair(_stride_of(theirs.other))} where the FPGA's has {_pair(_stride_of(theirs.step))}; the FPGA strides in "
-        f"the {_described(mine.step)} of {_place(comparison.family, mine.step)}, where this network's has stride "
+        f"at {_place(comparison.family, theirs.step)} its {_described(theirs.other)} has stride "
+        f"{_pair(_stride_of(theirs.other))} {_named(theirs.other)}; the FPGA's has stride "
+        f"{_pair(_stride_of(theirs.step))} and strides in the {_described(mine.step)} "
+        f"{_place(comparison.family, mine.step)} instead, where this network's has stride "
         f"{_pair(_stride_of(mine.other))} {_named(mine.other)}"
     )
 
@@ -120,28 +122,27 @@ def _difference(comparison: Comparison, first: Difference) -> str:
         return (
             f"at {place} the {_described(other)} {_named(other)} reads other values than the FPGA's {_described(step)}"
         )
-    told_aspects = " and ".join(_aspect(aspect, step, other, comparison) for aspect in first.aspects)
-    return f"at {place} the {_described(other)} {_named(other)} {told_aspects}"
+    theirs = [_aspect(aspect, other, comparison.network) for aspect in first.aspects]
+    mine = [_aspect(aspect, step, comparison.family) for aspect in first.aspects]
+    return f"at {place} the {_described(other)} {_named(other)} {_and(theirs)}; the FPGA's {_and(mine)}"
 
 
-def _aspect(aspect: Aspect, step: Step, other: Step, comparison: Comparison) -> str:
+def _aspect(aspect: Aspect, step: Step, network: Network) -> str:
+    """One setting of one step, as what follows its name."""
     if aspect == "size":
-        mine, theirs = comparison.family.maps[step.name], comparison.network.maps[other.name]
-        return (
-            f"gives maps of {theirs.height} x {theirs.width}; the FPGA's gives {mine.height} x {mine.width} "
-            f"(another padding)"
-        )
+        maps = network.maps[step.name]
+        return f"gives maps of {maps.height} x {maps.width}"
     if aspect == "channels":
-        assert isinstance(step, Convolution)
-        assert isinstance(other, Convolution)
-        return f"gives {other.out_channels} channels; the FPGA's gives {step.out_channels}"
+        return f"gives {network.maps[step.name].channels} channels"
     if aspect == "relu":
         assert isinstance(step, (Convolution, Add, Affine))
-        return "has no ReLU; the FPGA's has one" if step.relu else "has a ReLU; the FPGA's has none"
+        return f"has {'a' if step.relu else 'no'} ReLU"
     assert isinstance(step, (Convolution, MaxPool, AveragePool))
-    assert isinstance(other, (Convolution, MaxPool, AveragePool))
-    mine_pair, their_pair = getattr(step.window, aspect), getattr(other.window, aspect)
-    return f"has {aspect} {_pair(their_pair, aspect)}; the FPGA's has {_pair(mine_pair, aspect)}"
+    return f"has {aspect} {_pair(getattr(step.window, aspect), aspect)}"
+
+
+def _and(phrases: list[str]) -> str:
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 
 def _described(step: Step) -> str:
