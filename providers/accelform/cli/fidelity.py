@@ -72,8 +72,8 @@ def summary(found: Fidelity, labels: tuple[str, ...]) -> str:
         lines.append(f"  no layer falls below {found.limit_db:g} dB")
     else:
         lines.append(f"  first wrong      {found.first_wrong}, {text_db(layers[found.first_wrong].sqnr_db)}")
-    if found.largest_drop is not None:
-        lines.append(f"  largest loss     {found.largest_drop}, {layers[found.largest_drop].drop_db or 0:.1f} dB")
+    if found.noisiest is not None:
+        lines.append(f"  noisiest layer   {found.noisiest}, adds {layers[found.noisiest].added_noise:.2%} noise")
     for change in agreement.disagreements if agreement else ():
         ours, theirs = _label(labels, change.float32_class), _label(labels, change.format_class)
         lines.append(f"  {change.image}: {ours} becomes {theirs}")

@@ -16,7 +16,7 @@ from accelform.report.agreement import Agreement, AgreementSums
 from accelform.report.detection import DetectionAgreement, DetectionSums
 from accelform.report.feeding import Arrays, Pixels, feed
 from accelform.report.probe import Probe, open_probe
-from accelform.report.signal import SignalSums, finite
+from accelform.report.signal import SignalSums, finite, noise_share
 
 if TYPE_CHECKING:
     from accelform.conversion.split import SplitModel
@@ -43,13 +43,15 @@ class LayerFidelity:
     Attributes:
         sqnr_db: 10 log10(sum of squares / sum of squared differences) over all images; infinite where nothing differs
         worst_db: of the worst image
-        drop_db: what the layer loses: its worst input's `sqnr_db` minus its own; None after a layer without noise
+        drop_db: its worst input's `sqnr_db` minus its own; None where either has no noise
+        added_noise: noise over signal at its output minus the same at its worst input; what the layer itself spoils
     """
 
     name: str
     sqnr_db: float
     worst_db: float
     drop_db: float | None
+    added_noise: float
 
     @property
     def exact(self) -> bool:
@@ -82,7 +84,7 @@ class Fidelity:
         limit_db: below it a layer has gone wrong
         layers: in execution order; empty where they were not asked for
         first_wrong: the first layer in execution order below `limit_db`; None: none is
-        largest_drop: the layer that loses most against its inputs
+        noisiest: the layer that adds most noise; None: none adds any
         features: tensors that leave the FPGA
         outputs: tensors that leave the service
         agreement: of classifiers, else None
@@ -94,7 +96,7 @@ class Fidelity:
     limit_db: float
     layers: tuple[LayerFidelity, ...]
     first_wrong: str | None
-    largest_drop: str | None
+    noisiest: str | None
     features: tuple[TensorFidelity, ...]
     outputs: tuple[TensorFidelity, ...]
     agreement: Agreement | None
@@ -233,14 +235,14 @@ class Sums:
     def result(self, number_format: str, *, limit_db: float, layers: bool) -> Fidelity:
         """After the last image."""
         rows = layer_rows(self._network, self._values) if layers else ()
-        falling = [row for row in rows if row.drop_db is not None]
+        noisiest = max(rows, key=lambda row: row.added_noise, default=None)
         return Fidelity(
             number_format=number_format,
             images=self._images,
             limit_db=limit_db,
             layers=rows,
             first_wrong=next((row.name for row in rows if row.sqnr_db < limit_db), None),
-            largest_drop=max(falling, key=lambda row: row.drop_db or 0.0).name if falling else None,
+            noisiest=noisiest.name if noisiest and noisiest.added_noise > 0 else None,
             features=tuple(_tensor(tensor, self._values[tensor]) for tensor in self._tensors),
             outputs=tuple(_tensor(name, sums) for name, sums in self._wire.items()),
             agreement=self._agreement.result() if self._scores is not None else None,
@@ -258,7 +260,15 @@ def layer_rows(network: Network, sums: Mapping[str, SignalSums]) -> tuple[LayerF
         before = min((known.get(source, inf) for source in step.sources), default=inf)
         own = known[step.name]
         drop = before - own if before != inf and own != inf else None
-        rows.append(LayerFidelity(name=step.name, sqnr_db=own, worst_db=sums[step.name].worst_db, drop_db=drop))
+        rows.append(
+            LayerFidelity(
+                name=step.name,
+                sqnr_db=own,
+                worst_db=sums[step.name].worst_db,
+                drop_db=drop,
+                added_noise=noise_share(own) - noise_share(before),
+            )
+        )
     return tuple(rows)
 
 

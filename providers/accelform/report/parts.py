@@ -110,7 +110,7 @@ def _graph_part(
         )  # fmt: skip
     constants = {constant.name: tuple(constant.dims) for constant in graph.initializer}
     kinds = dict(Counter(node.op_type for node in graph.node).most_common())
-    parameters = sum(prod(dims) for dims in constants.values())
+    parameters = sum(prod(constant.dims) for constant in graph.initializer if constant.data_type in _real_types())
     return Part(
         part=part,
         place="CPU",
@@ -123,6 +123,13 @@ def _graph_part(
         reads=reads,
         gives=gives,
     )
+
+
+def _real_types() -> frozenset[int]:
+    """Of numbers that were learnt; integers are shapes and axes."""
+    from onnx import TensorProto
+
+    return frozenset((TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE))
 
 
 def _dense_products(graph: onnx.GraphProto, constants: dict[str, tuple[int, ...]]) -> int:

@@ -76,3 +76,8 @@ def decibels(signal: float, noise: float) -> float:
 def finite(value_db: float) -> float | None:
     """For JSON and plots: None where nothing differs, at least `FLOOR_DB`."""
     return None if value_db == inf else max(value_db, FLOOR_DB)
+
+
+def noise_share(value_db: float) -> float:
+    """Noise over signal: 0 where nothing differs."""
+    return 10 ** (-max(value_db, FLOOR_DB) / 10)

@@ -65,7 +65,13 @@ def forecast(network: Network) -> Estimate:
 def measured(network: Network, image: str = "cat.png") -> Fidelity:
     """As if measured: one decibel less with each layer."""
     layers = tuple(
-        LayerFidelity(name=step.name, sqnr_db=60.0 - index, worst_db=58.0 - index, drop_db=1.0 if index else None)
+        LayerFidelity(
+            name=step.name,
+            sqnr_db=60.0 - index,
+            worst_db=58.0 - index,
+            drop_db=1.0 if index else None,
+            added_noise=0.01,
+        )
         for index, step in enumerate(network.steps)
     )
     tensor = TensorFidelity(tensor="features:0", sqnr_db=18.25, cosine=0.9931, largest_difference=0.5)
@@ -76,7 +82,7 @@ def measured(network: Network, image: str = "cat.png") -> Fidelity:
         limit_db=10.0,
         layers=layers,
         first_wrong=next((layer.name for layer in layers if layer.sqnr_db < 10), None),
-        largest_drop=layers[-1].name,
+        noisiest=layers[-1].name,
         features=(tensor,),
         outputs=(),
         agreement=Agreement(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -78,6 +79,21 @@ def relative_link(path: str) -> str:
 def number(value: float, digits: int = 0) -> str:
     """With thin spaces between thousands: `1 234.5`."""
     return f"{value:,.{digits}f}".replace(",", "\u2009")
+
+
+def figures(value: float, least: int = 0) -> str:
+    """Three significant digits, more before the point, at least `least` after it: `1.79`, `0.0149`, `79 935`."""
+    if value == 0 or not math.isfinite(value):
+        return number(value, least)
+    return number(value, max(least, 2 - math.floor(math.log10(abs(value)))))
+
+
+def amount(value: float, unit: str = "") -> str:
+    """With a decimal prefix: `3.5 G`, `17.7 MB`, `412 B`."""
+    for power, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= power:
+            return f"{value / power:.1f} {prefix}{unit}"
+    return f"{value:.0f} {unit}".rstrip()
 
 
 def _attribute(key: str, value: str | float | bool | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accelform.report.page.markup import Markup, element, number, shortened
+from accelform.report.page.markup import Markup, amount, element, number, shortened
 from accelform.report.parts import Part
 
 TITLES = {"front": "Front", "fpga": "Network", "head": "Head"}
@@ -24,10 +24,10 @@ def lines_of(part: Part) -> list[str]:
         return [part.what]
     lines = [part.what, f"{number(part.layers)} layers"]
     if part.parameters:
-        lines[-1] += f", {_count(part.parameters)} parameters"
-        lines.append(f"{number(part.parameter_bytes / 1e6, 1)} MB")
+        lines[-1] += f", {amount(part.parameters)} parameters"
+        lines.append(amount(part.parameter_bytes, "B"))
     if part.multiply_accumulates:
-        text = f"{_count(part.multiply_accumulates)} MACs"
+        text = f"{amount(part.multiply_accumulates)} MACs"
         lines[-1:] = [f"{lines[-1]}, {text}"] if part.parameters else [lines[-1], text]
     kinds = [f"{count} {kind}" for kind, count in list(part.kinds.items())[:KINDS_SHOWN]]
     rest = len(part.kinds) - KINDS_SHOWN
@@ -116,10 +116,3 @@ def _arrow(x1: float, y1: float, x2: float, y2: float) -> Markup:
 
 def _names(tensors: tuple[str, ...]) -> str:
     return ", ".join(tensors)
-
-
-def _count(value: int) -> str:
-    for power, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= power:
-            return f"{value / power:.1f} {unit}"
-    return str(value)

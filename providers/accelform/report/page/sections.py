@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from accelform.report.document import Report
 from accelform.report.fidelity import Fidelity, text_db
 from accelform.report.page import charts, tables
-from accelform.report.page.markup import Markup, element, joined, number, relative_link, shortened
+from accelform.report.page.markup import Markup, amount, element, figures, joined, number, relative_link, shortened
 from accelform.report.page.picture import picture
 from accelform.report.signal import finite
 
@@ -21,6 +21,7 @@ KNOWN_FILES = {
     "import.log": "what the import said",
     "report.json": "this page's data",
 }
+SHARE_SHOWN = 0.999
 MEASURE = "accelform fidelity MODEL --images FOLDER --number-format"
 
 
@@ -31,9 +32,7 @@ def all_of(report: Report) -> Iterator[Markup]:
     yield _section("Where it runs", _split_lede(report), picture(report.parts))
     yield time(report)
     yield fidelity(report)
-    lede = (
-        "Sorted in execution order; click a column to sort by it. Times are modelled, weights are in the number format."
-    )
+    lede = "In execution order; click a heading to sort by it. Times are modelled, weights are in the number format."
     limit = report.fidelity.limit_db if report.fidelity and report.fidelity.layers else None
     yield _section("Layers", lede, tables.layer_table(report.layers, limit_db=limit))
     fmt = report.number_format
@@ -65,25 +64,35 @@ def header(report: Report) -> Markup:
 def tiles(report: Report) -> Markup:
     """The numbers that people look for first."""
     estimate = report.estimate
+    weights, unit = amount(estimate.weight_bytes, "B").split(" ")
+    operations, of_operations = amount(2 * estimate.multiply_accumulates, "FLOP").split(" ")
     found = [
         _tile(
-            "Latency, modelled", f"{estimate.latency_ms:.2f}", "ms",
-            f"{estimate.latency_low_ms:.2f} to {estimate.latency_high_ms:.2f} ms, batch 1",
+            "Latency, modelled",
+            figures(estimate.latency_ms),
+            "ms",
+            f"{figures(estimate.latency_low_ms)} to {figures(estimate.latency_high_ms)} ms, batch 1",
         ),
         _tile(
-            "Throughput, modelled", number(estimate.throughput_per_second), "/s",
-            f"busy {estimate.occupancy_ms:.2f} ms per image",
+            "Throughput, modelled",
+            number(estimate.throughput_per_second),
+            "/s",
+            f"busy {figures(estimate.occupancy_ms)} ms per image",
         ),
         _tile(
-            "Arithmetic", f"{2 * estimate.multiply_accumulates / 1e9:.1f}", "GFLOP",
-            f"{estimate.effective_teraflops:.1f} of {estimate.peak_teraflops:.1f} TFLOPS",
+            "Arithmetic",
+            operations,
+            of_operations,
+            f"{figures(estimate.effective_teraflops)} of {estimate.peak_teraflops:.1f} TFLOPS",
         ),
         _tile(
-            "Weights", number(estimate.weight_bytes / 1e6, 1), "MB",
+            "Weights",
+            weights,
+            unit,
             f"{report.number_format.bits_per_value:.3g} bits each, "
             + ("they fit on the chip" if estimate.weights_fit_on_chip else "streamed from DDR"),
         ),
-    ]  # fmt: skip
+    ]
     if report.fidelity is not None:
         found += _fidelity_tiles(report.fidelity)
     return element("dl", *found, class_="tiles")
@@ -113,7 +122,7 @@ def time(report: Report) -> Markup:
     return _section(
         "Time", text,
         charts.bracket(low, estimate.latency_ms, high),
-        columns, key if columns else None,
+        columns, key if columns and estimate.ddr_stall_ms else None,
         element("h3", "By stage", class_="stages") if charts.latency_groups(report.layers) else None,
         charts.latency_groups(report.layers),
         provenance,
@@ -208,10 +217,10 @@ def _verdict(report: Report, measured: Fidelity) -> Markup | None:
         row = rows[measured.first_wrong]
         name = element("code", _short(report, row.name))
         words += ["The first layer that goes wrong is ", name, f", with {text_db(row.sqnr_db)}."]
-    if measured.largest_drop is not None:
-        row = rows[measured.largest_drop]
+    if measured.noisiest is not None:
+        row = rows[measured.noisiest]
         name = element("code", _short(report, row.name))
-        words += [" The largest loss is at ", name, f": {row.drop_db or 0:.1f} dB less than what it reads."]
+        words += [" Most noise is added by ", name, f": {row.added_noise:.2%} of its signal's power."]
     return element("p", *words)
 
 
@@ -279,7 +288,9 @@ def _split_lede(report: Report) -> str:
     counted = all(part.multiply_accumulates is not None for part in (front, head))
     if not whole or not counted:
         return "The FPGA takes the network; the CPU does what comes before and after."
-    return f"The FPGA does {(fpga.multiply_accumulates or 0) / whole:.2%} of the multiply-accumulates."
+    share = 10000 * (fpga.multiply_accumulates or 0) // whole / 10000
+    text = f"{share:.2%}" if share < SHARE_SHOWN or share == 1 else "more than 99.9%"
+    return f"The FPGA does {text} of the multiply-accumulates."
 
 
 def _bits(report: Report) -> str:
