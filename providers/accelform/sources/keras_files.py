@@ -23,7 +23,12 @@ MAX_DEPTH = 32
 MAX_CONFIG_DEPTH = 60
 MAX_TOTAL_BYTES = 3 << 30
 MODULES = ("keras", "keras.", "tf_keras", "tf_keras.", "tensorflow.keras.", "tensorflow.python.keras.")
-CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "TFSMLayer")
+CODE = frozenset(
+    {
+        "Lambda", "TFOpLambda", "SlicingOpLambda", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "TFSMLayer",
+        "StringLookup", "IntegerLookup", "TextVectorization", "FeatureSpace",
+    }
+)  # fmt: skip
 """Layer classes whose configuration is code, or loads other files."""
 
 ADVICE = "Build the network from Keras's own layers and save it again."
@@ -96,7 +101,7 @@ def _check_config(config: Any, name: str) -> None:
         if isinstance(class_name, str):
             shown = f"{class_name!r} (at {place or 'the top'})"
             if class_name in CODE or class_name.startswith("__lambda__"):
-                raise UnsafeModel(f"{name} has a layer {shown}, whose content is code. {ADVICE}")
+                raise UnsafeModel(f"{name} has a layer {shown}, which carries code or reads other files. {ADVICE}")
             if class_name in ("__numpy__", "__typespec__", "function", "__method__", "class"):
                 raise UnsafeModel(f"{name} carries a Python object, {shown}. {ADVICE}")
             if node.get("registered_name") not in (None, class_name) and ">" in str(node.get("registered_name")):
@@ -123,11 +128,10 @@ def _objects(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         if depth > MAX_CONFIG_DEPTH:
             raise ValueError(f"its configuration is nested more than {MAX_CONFIG_DEPTH} deep")
         if isinstance(node, dict):
-            yield place, node
-            label = str(node.get("name") or place)
             inner = node.get("config")
-            if isinstance(inner, dict) and isinstance(inner.get("name"), str):
-                label = inner["name"]
+            named = inner.get("name") if isinstance(inner, dict) else node.get("name")
+            label = named if isinstance(named, str) else place
+            yield label, node
             pending += [(label, depth + 1, value) for value in node.values()]
         elif isinstance(node, list):
             pending += [(place, depth + 1, value) for value in node]
