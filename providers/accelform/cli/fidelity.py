@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from accelform.cli import calibration
 
 if TYPE_CHECKING:
-    from accelform.report.fidelity import Fidelity
+    from accelform.report.findings import Fidelity
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 def summary(found: Fidelity, labels: tuple[str, ...]) -> str:
     """A line per finding."""
-    from accelform.report.fidelity import text_db
+    from accelform.report.findings import text_db
 
     lines = [f"{found.number_format} against float32, {found.images} image(s)"]
     if (agreement := found.agreement) is not None:
@@ -82,7 +82,7 @@ def summary(found: Fidelity, labels: tuple[str, ...]) -> str:
 
 def layer_table(found: Fidelity) -> str:
     """In execution order."""
-    from accelform.report.fidelity import text_db
+    from accelform.report.findings import text_db
 
     rows = [
         [row.name, text_db(row.sqnr_db), text_db(row.worst_db), "" if row.drop_db is None else f"{row.drop_db:+.1f}"]

@@ -13,7 +13,7 @@ from accelform.report.rows import LayerRow, rows_of
 
 if TYPE_CHECKING:
     from accelform.conversion.split import SplitModel
-    from accelform.report.fidelity import Fidelity
+    from accelform.report.findings import Fidelity
     from accelform_runtime.numerics.format import NumberFormat
     from accelform_runtime.timing.estimate import Estimate
 

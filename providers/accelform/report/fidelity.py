@@ -5,107 +5,32 @@ Images go through both graphs one at a time, and only sums are kept: memory does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from math import inf
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accelform.report.agreement import Agreement, AgreementSums
-from accelform.report.detection import DetectionAgreement, DetectionSums
+from accelform.report.agreement import AgreementSums
+from accelform.report.detection import DetectionSums
 from accelform.report.feeding import Arrays, Pixels, feed
+from accelform.report.findings import Fidelity, TensorFidelity, layer_rows, text_db
+from accelform.report.outputs import class_outputs, scores_output
 from accelform.report.probe import Probe, open_probe
-from accelform.report.signal import SignalSums, finite, noise_share
+from accelform.report.signal import SignalSums
 
 if TYPE_CHECKING:
     from accelform.conversion.split import SplitModel
     from accelform.report.samples import Sample
-    from accelform_runtime.network.network import Network
     from accelform_runtime.numerics.format import NumberFormat
 
 FLOAT32 = "float32"
 LIMIT_DB = 6.0
 """Below it a layer has gone wrong: its noise has more than a quarter of its signal's power."""
 
-BOX_COORDINATES = 4
-SEVERAL_HEADS = 2
-
 Progress = Callable[[str], None]
 Run = tuple[list[np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]
 """The graph's outputs in order, and the values inside it by layer's or tensor's name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerFidelity:
-    """One layer's output against the float32 graph's same layer.
-
-    Attributes:
-        sqnr_db: 10 log10(sum of squares / sum of squared differences) over all images; infinite where nothing differs
-        worst_db: of the worst image
-        drop_db: its worst input's `sqnr_db` minus its own; None where either has no noise
-        added_noise: noise over signal at its output minus the same at its worst input; what the layer itself spoils
-    """
-
-    name: str
-    sqnr_db: float
-    worst_db: float
-    drop_db: float | None
-    added_noise: float
-
-    @property
-    def exact(self) -> bool:
-        return self.sqnr_db == inf
-
-    @property
-    def finite_db(self) -> float | None:
-        return finite(self.sqnr_db)
-
-    @property
-    def finite_worst_db(self) -> float | None:
-        return finite(self.worst_db)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorFidelity:
-    """A tensor that leaves the FPGA or the service, over all images."""
-
-    tensor: str
-    sqnr_db: float
-    cosine: float
-    largest_difference: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fidelity:
-    """The measurement.
-
-    Attributes:
-        limit_db: below it a layer has gone wrong
-        layers: in execution order; empty where they were not asked for
-        first_wrong: the first layer in execution order below `limit_db`; None: none is
-        noisiest: the layer that adds most noise; None: none adds any
-        features: tensors that leave the FPGA
-        outputs: tensors that leave the service
-        agreement: of classifiers, else None
-        detections: of detectors, else None
-    """
-
-    number_format: str
-    images: int
-    limit_db: float
-    layers: tuple[LayerFidelity, ...]
-    first_wrong: str | None
-    noisiest: str | None
-    features: tuple[TensorFidelity, ...]
-    outputs: tuple[TensorFidelity, ...]
-    agreement: Agreement | None
-    detections: DetectionAgreement | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data; decibels are null where nothing differs."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,61 +175,6 @@ class Sums:
         )
 
 
-def layer_rows(network: Network, sums: Mapping[str, SignalSums]) -> tuple[LayerFidelity, ...]:
-    """Steps that were looked at, in execution order."""
-    known = {step.name: sums[step.name].sqnr_db for step in network.steps if step.name in sums}
-    rows = []
-    for step in network.steps:
-        if step.name not in known:
-            continue
-        before = min((known.get(source, inf) for source in step.sources), default=inf)
-        own = known[step.name]
-        drop = before - own if before != inf and own != inf else None
-        rows.append(
-            LayerFidelity(
-                name=step.name,
-                sqnr_db=own,
-                worst_db=sums[step.name].worst_db,
-                drop_db=drop,
-                added_noise=noise_share(own) - noise_share(before),
-            )
-        )
-    return tuple(rows)
-
-
-def scores_output(split: SplitModel) -> int | None:
-    """Index of the output that holds a score per class; None where the model is no classifier.
-
-    That is the only output, [1, classes], unless it is the featurizer's own feature vector.
-    """
-    if len(split.outputs) != 1:
-        return None
-    (output,) = split.outputs
-    features = output.name in {tensor.tensor for tensor in split.network.outputs} and split.family is not None
-    vector = len(output.shape) > 1 and all(side == 1 for side in output.shape[1:-1])
-    return 0 if vector and output.shape[-1] > 1 and not features else None
-
-
-def class_outputs(split: SplitModel) -> tuple[int, ...]:
-    """Indexes of a detector's outputs that hold scores per anchor; empty where the model is none.
-
-    They are known by the names of the SSD family; of another network, by as many outputs of four coordinates.
-    """
-    from accelform.featurizers.networks.ssd_300_vgg import CLASS_TENSORS
-
-    if named := tuple(index for index, output in enumerate(split.outputs) if output.name in CLASS_TENSORS):
-        return named
-    sides = [output.shape[-1] if len(output.shape) > SEVERAL_HEADS else 0 for output in split.outputs]
-    boxes = sum(side == BOX_COORDINATES for side in sides)
-    scores = tuple(index for index, side in enumerate(sides) if side > 1 and side != BOX_COORDINATES)
-    return scores if boxes and boxes == len(scores) else ()
-
-
-def text_db(value: float) -> str:
-    """For people: `23.4 dB`, or `exact`."""
-    return "exact" if value == inf else f"{finite(value):.1f} dB"
-
-
 def _open(split: SplitModel, fmt: NumberFormat, settings: Settings) -> Probe:
     from accelform.conversion.converter import build
 
@@ -315,13 +185,3 @@ def _open(split: SplitModel, fmt: NumberFormat, settings: Settings) -> Probe:
 
 def _tensor(name: str, sums: SignalSums) -> TensorFidelity:
     return TensorFidelity(tensor=name, sqnr_db=sums.sqnr_db, cosine=sums.cosine, largest_difference=sums.largest)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if value == inf else round(finite(value) or 0.0, 6)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from accelform_runtime.network.steps import Add, Affine, AveragePool, Convolution, MaxPool
 
 if TYPE_CHECKING:
-    from accelform.report.fidelity import Fidelity, LayerFidelity
+    from accelform.report.findings import Fidelity, LayerFidelity
     from accelform_runtime.network.network import Network
     from accelform_runtime.network.steps import Step
     from accelform_runtime.timing.estimate import Estimate, LayerEstimate

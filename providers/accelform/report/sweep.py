@@ -8,7 +8,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from accelform.errors import UnknownNumberFormat
-from accelform.report.fidelity import Fidelity, Progress, Settings, compare, open_float32
+from accelform.report.fidelity import Progress, Settings, compare, open_float32
+from accelform.report.findings import Fidelity
 
 if TYPE_CHECKING:
     from accelform.conversion.split import SplitModel

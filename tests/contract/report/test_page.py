@@ -11,7 +11,7 @@ import pytest
 from accelform.conversion.split import SplitModel
 from accelform.report import write_report
 from accelform.report.agreement import Agreement, Disagreement
-from accelform.report.fidelity import Fidelity, LayerFidelity, TensorFidelity
+from accelform.report.findings import Fidelity, LayerFidelity, TensorFidelity
 from accelform_runtime.network.network import Network
 from accelform_runtime.numerics.format import load_profile
 from accelform_runtime.timing.estimate import Estimate, estimate

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from accelform.report.document import Report
-from accelform.report.fidelity import Fidelity, text_db
-from accelform.report.page import charts, tables
+from accelform.report.page import charts, measured, tables
+from accelform.report.page.frame import section, tile
 from accelform.report.page.markup import Markup, amount, element, figures, joined, number, relative_link, shortened
 from accelform.report.page.picture import picture
-from accelform.report.signal import finite
 
 KNOWN_FILES = {
     "model.onnx": "the whole served graph, standard ONNX",
@@ -22,21 +21,20 @@ KNOWN_FILES = {
     "report.json": "this page's data",
 }
 SHARE_SHOWN = 0.999
-MEASURE = "accelform fidelity MODEL --images FOLDER --number-format"
 
 
 def all_of(report: Report) -> Iterator[Markup]:
     """Header first."""
     yield header(report)
     yield tiles(report)
-    yield _section("Where it runs", _split_lede(report), picture(report.parts))
+    yield section("Where it runs", _split_lede(report), picture(report.parts))
     yield time(report)
-    yield fidelity(report)
+    yield measured.fidelity(report)
     lede = "In execution order; click a heading to sort by it. Times are modelled, weights are in the number format."
     limit = report.fidelity.limit_db if report.fidelity and report.fidelity.layers else None
-    yield _section("Layers", lede, tables.layer_table(report.layers, limit_db=limit))
+    yield section("Layers", lede, tables.layer_table(report.layers, limit_db=limit))
     fmt = report.number_format
-    yield _section(f"Number format {fmt.name}", f"{fmt.title}. {_bits(report)}", tables.knob_table(fmt))
+    yield section(f"Number format {fmt.name}", f"{fmt.title}. {_bits(report)}", tables.knob_table(fmt))
     yield files(report)
     yield element("footer", "Written by accelform. This page is one file: it loads nothing and sends nothing.")
 
@@ -67,25 +65,25 @@ def tiles(report: Report) -> Markup:
     weights, unit = amount(estimate.weight_bytes, "B").split(" ")
     operations, of_operations = amount(2 * estimate.multiply_accumulates, "FLOP").split(" ")
     found = [
-        _tile(
+        tile(
             "Latency, modelled",
             figures(estimate.latency_ms),
             "ms",
             f"{figures(estimate.latency_low_ms)} to {figures(estimate.latency_high_ms)} ms, batch 1",
         ),
-        _tile(
+        tile(
             "Throughput, modelled",
             number(estimate.throughput_per_second),
             "/s",
             f"busy {figures(estimate.occupancy_ms)} ms per image",
         ),
-        _tile(
+        tile(
             "Arithmetic",
             operations,
             of_operations,
             f"{figures(estimate.effective_teraflops)} of {estimate.peak_teraflops:.1f} TFLOPS",
         ),
-        _tile(
+        tile(
             "Weights",
             weights,
             unit,
@@ -94,7 +92,7 @@ def tiles(report: Report) -> Markup:
         ),
     ]
     if report.fidelity is not None:
-        found += _fidelity_tiles(report.fidelity)
+        found += measured.fidelity_tiles(report.fidelity)
     return element("dl", *found, class_="tiles")
 
 
@@ -119,7 +117,7 @@ def time(report: Report) -> Markup:
         element("summary", "Where these numbers are from"),
         tables.provenance_list(_values(report), estimate.provenance),
     )
-    return _section(
+    return section(
         "Time", text,
         charts.bracket(low, estimate.latency_ms, high),
         columns, key if columns and estimate.ddr_stall_ms else None,
@@ -129,31 +127,6 @@ def time(report: Report) -> Markup:
     )  # fmt: skip
 
 
-def fidelity(report: Report) -> Markup:
-    """What was measured, or how to measure it."""
-    measured = report.fidelity
-    if measured is None:
-        text = joined(
-            "Not measured: the conversion saw no images. ",
-            element("code", f"{MEASURE} {report.number_format.name}"),
-            " measures it on yours, and ",
-            element("code", "accelform report MODEL --images FOLDER --output FILE"),
-            " writes this page with it.",
-        )
-        return _section("Fidelity", text)
-    curve = charts.fidelity_curve(report.layers, measured.limit_db)
-    return _section(
-        "Fidelity",
-        f"Against the float32 graph, on {number(measured.images)} {'image' if measured.images == 1 else 'images'}. "
-        "The signal-to-quantisation-noise ratio (SQNR) of a layer is its output's power over that of its error; "
-        f"below {measured.limit_db:g} dB the page calls it wrong.",
-        _verdict(report, measured),
-        curve,
-        _tensors(measured),
-        _disagreements(report, measured),
-    )
-
-
 def files(report: Report) -> Markup:
     """What it was made from, and links to what was made."""
     facts = [joined(element("dt", key), element("dd", element("code", value))) for key, value in report.source.items()]
@@ -161,116 +134,12 @@ def files(report: Report) -> Markup:
         joined(element("dt", element("a", title, href=relative_link(path))), element("dd", KNOWN_FILES.get(path, path)))
         for title, path in report.links.items()
     ]
-    return _section(
+    return section(
         "Source and files", "",
         element("dl", *facts, class_="facts") if facts else None,
         element("h3", "Files") if links else None,
         element("dl", *links, class_="facts") if links else None,
     )  # fmt: skip
-
-
-def _section(title: str, lede: str, *content: Markup | None) -> Markup:
-    return element("section", element("h2", title), element("p", lede, class_="lede") if lede else None, *content)
-
-
-def _tile(title: str, value: str, unit: str, note: str) -> Markup:
-    return element(
-        "div",
-        element("dt", title),
-        element("dd", value, " " if unit else None, element("small", unit) if unit else None),
-        element("p", note),
-        class_="tile",
-    )
-
-
-def _fidelity_tiles(measured: Fidelity) -> list[Markup]:
-    found = []
-    images = f"{number(measured.images)} {'image' if measured.images == 1 else 'images'}"
-    if measured.agreement is not None:
-        top5 = f"top-5 {measured.agreement.top5:.1%}"
-        found.append(_tile("Top-1 agreement", f"{100 * measured.agreement.top1:.1f}", "%", f"{top5}, {images}"))
-    if measured.detections is not None:
-        note = f"{number(measured.detections.seen_float32)} objects in float32, {images}"
-        found.append(_tile("Detections agree", f"{100 * measured.detections.agreement:.1f}", "%", note))
-    if measured.features:
-        worst = min(measured.features, key=lambda row: row.sqnr_db)
-        value = finite(worst.sqnr_db)
-        found.append(
-            _tile(
-                "SQNR of features" if len(measured.features) == 1 else "SQNR, worst output",
-                "exact" if value is None else f"{value:.1f}",
-                "" if value is None else "dB",
-                f"cosine {worst.cosine:.4f}",
-            )
-        )
-    return found
-
-
-def _verdict(report: Report, measured: Fidelity) -> Markup | None:
-    if not measured.layers:
-        return None
-    rows = {row.name: row for row in measured.layers}
-    words: list[str | Markup] = []
-    if measured.first_wrong is None:
-        words.append(f"Every layer stays above {measured.limit_db:g} dB.")
-    else:
-        row = rows[measured.first_wrong]
-        name = element("code", _short(report, row.name))
-        words += ["The first layer that goes wrong is ", name, f", with {text_db(row.sqnr_db)}."]
-    if measured.noisiest is not None:
-        row = rows[measured.noisiest]
-        name = element("code", _short(report, row.name))
-        words += [" Most noise is added by ", name, f": {row.added_noise:.2%} of its signal's power."]
-    return element("p", *words)
-
-
-def _tensors(measured: Fidelity) -> Markup:
-    leaving = {row.tensor: row for row in (*measured.features, *measured.outputs)}
-    head = ("Tensor", "SQNR dB", "Cosine", "Largest difference")
-    rows = [
-        element(
-            "tr",
-            element("th", element("span", shortened(row.tensor), class_="name"), scope="row"),
-            element("td", text_db(row.sqnr_db).removesuffix(" dB"), class_="figure"),
-            element("td", f"{row.cosine:.5f}", class_="figure"),
-            element("td", f"{row.largest_difference:.4g}", class_="figure"),
-        )
-        for row in leaving.values()
-    ]
-    cells = [element("th", text, scope="col", class_="figure" if index else None) for index, text in enumerate(head)]
-    table = element("table", element("thead", element("tr", cells)), element("tbody", rows))
-    return element("div", table, class_="wide tensors", tabindex="0", role="region", aria_label="tensors that leave")
-
-
-def _disagreements(report: Report, measured: Fidelity) -> Markup | None:
-    found = measured.agreement
-    if found is None:
-        return None
-    text = f"Scores are {found.score_distance:.4f} apart on average (half the sum of differences"
-    text += ", after softmax)." if found.softmax else ")."
-    if found.labelled:
-        text += (
-            f" Of {found.labelled} labelled images float32 is right on {found.correct_float32}, "
-            f"{measured.number_format} on {found.correct_format}."
-        )
-    rows = [
-        element(
-            "li", element("span", shortened(row.image, 80), class_="name"),
-            f": {_class(report, row.float32_class)} ({row.float32_probability:.0%}) becomes "
-            f"{_class(report, row.format_class)} ({row.format_probability:.0%})",
-        )
-        for row in found.disagreements
-    ]  # fmt: skip
-    shown = element("details", element("summary", "Images that change their class"), element("ul", *rows))
-    return joined(element("p", text, class_="scores"), shown if rows else None)
-
-
-def _class(report: Report, index: int) -> str:
-    return shortened(report.labels[index], 60) if index < len(report.labels) else f"class {index}"
-
-
-def _short(report: Report, name: str) -> str:
-    return shortened(name.removeprefix(f"{report.network}/"))
 
 
 def _why_no_bitstream(report: Report) -> Markup | None:
