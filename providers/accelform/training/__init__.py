@@ -10,12 +10,25 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Classifier": "classifier",
+    "Densenet121": "featurizers",
+    "Featurizer": "featurizer",
     "NetworkLayers": "network_layers",
+    "QuantizedDensenet121": "featurizers",
+    "QuantizedResnet152": "featurizers",
+    "QuantizedResnet50": "featurizers",
+    "QuantizedSsdVgg": "featurizers",
+    "QuantizedVgg16": "featurizers",
+    "Resnet152": "featurizers",
+    "Resnet50": "featurizers",
     "Settings": "layers",
+    "SsdVgg": "featurizers",
+    "Vgg16": "featurizers",
     "pointwise": "quantiser",
     "quantise": "quantiser",
+    "write_specification": "specification",
 }
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

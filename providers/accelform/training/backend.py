@@ -6,22 +6,20 @@ They are imported here and nowhere else, so that `import accelform` needs neithe
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
 
 from accelform.errors import TrainingUnavailable
 
 try:
-    import keras as _keras
-    import tensorflow as _tensorflow
+    # By name: neither has types that a checker could follow.
+    tf: Any = import_module("tensorflow")
+    keras: Any = import_module("keras")
 except ModuleNotFoundError as error:
     raise TrainingUnavailable(
         f"accelform.training needs TensorFlow, but {sys.executable} has no module {error.name}. Run `make tensorflow` "
         "and use .venv-tensorflow/bin/python, or install the extra: pip install 'accelform[tensorflow]'."
     ) from error
-
-# Neither has types that a checker could follow.
-tf: Any = _tensorflow
-keras: Any = _keras
 
 if keras.backend.backend() != "tensorflow":
     raise TrainingUnavailable(

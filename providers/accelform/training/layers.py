@@ -110,9 +110,8 @@ class ConvolutionLayer(StepLayer):
         self._biases = None
         if step.biases is not None:
             self._biases = self.add_weight(name="biases", shape=(step.out_channels,), initializer="zeros")
-        self._norm = (
-            [] if step.batch_norm is None else [*self._batch_norm_variables(step.batch_norm, step.out_channels).values()]
-        )
+        norm = {} if step.batch_norm is None else self._batch_norm_variables(step.batch_norm, step.out_channels)
+        self._norm = list(norm.values())
 
     @property
     def named_variables(self) -> dict[str, Any]:
@@ -160,7 +159,7 @@ class AffineLayer(StepLayer):
         self._step, self._settings = step, settings
 
     def build(self, _: Any) -> None:
-        self._norm = [*self._batch_norm_variables(self._step.batch_norm, self._step.channels).values()]
+        self._norm = list(self._batch_norm_variables(self._step.batch_norm, self._step.channels).values())
 
     @property
     def named_variables(self) -> dict[str, Any]:
