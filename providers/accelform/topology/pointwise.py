@@ -140,7 +140,9 @@ def concat(lifter: Lifter, node: Node) -> Value:
 
 
 def _relu(lifter: Lifter, node: Node, value: MapValue) -> MapValue:
-    if lifter.raws[value.raw].non_negative:
+    before = lifter.raws[value.raw]
+    # A sum keeps its ReLU even where it changes nothing: families have theirs there.
+    if before.non_negative and before.kind != "add":
         return value
     raw = Raw(kind="relu", sources=(value.raw,), maps=value.maps, node=node.label, non_negative=True)
     return lifter.output(value, raw)
