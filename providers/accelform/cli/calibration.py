@@ -43,8 +43,8 @@ def add_images(parser: argparse.ArgumentParser, *, required: bool) -> None:
     group = parser.add_argument_group("pictures for a model without preprocessing of its own")
     group.add_argument("--order", choices=("RGB", "BGR"), default="RGB", help="order of channels (default: RGB)")
     group.add_argument(
-        "--range", choices=("means", "0..1", "-1..1", "0..255"), default="means", dest="scale",
-        help="means: ImageNet's taken off (default: means)",
+        "--range", choices=("means", "unit", "signed", "bytes"), default="means", dest="scale",
+        help="means: ImageNet's taken off; unit: 0 to 1; signed: -1 to 1; bytes: 0 to 255 (default: means)",
     )  # fmt: skip
     group.add_argument("--factor", type=float, default=1.0, metavar="F", help="multiplies at last (default: 1)")
 

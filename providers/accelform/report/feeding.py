@@ -20,7 +20,7 @@ Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 MEANS = np.array([123.68, 116.779, 103.939], np.float32)
 """Of ImageNet's red, green and blue: what Azure ML's `preprocess_array` takes off."""
 
-RANGES = ("means", "0..1", "-1..1", "0..255")
+RANGES = ("means", "unit", "signed", "bytes")
 ORDERS = ("RGB", "BGR")
 TYPES = {
     "tensor(float)": np.float32,
@@ -47,7 +47,7 @@ class Pixels:
 
     Attributes:
         order: `RGB` or `BGR`
-        scale: `means` (minus ImageNet's means), `0..1`, `-1..1` or `0..255`
+        scale: `means` (minus ImageNet's means), `unit` (0 to 1), `signed` (-1 to 1) or `bytes` (0 to 255)
         factor: multiplies at last
     """
 
@@ -113,9 +113,9 @@ def _scaled(image: np.ndarray[Any, np.dtype[np.uint8]], pixels: Pixels) -> np.nd
     values = image.astype(np.float32)
     if pixels.scale == "means":
         values -= MEANS
-    elif pixels.scale == "0..1":
+    elif pixels.scale == "unit":
         values /= np.float32(255)
-    elif pixels.scale == "-1..1":
+    elif pixels.scale == "signed":
         values = values / np.float32(127.5) - np.float32(1)
     values *= np.float32(pixels.factor)
     return values[..., ::-1] if pixels.order == "BGR" else values

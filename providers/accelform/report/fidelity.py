@@ -13,7 +13,7 @@ import numpy as np
 
 from accelform.report.agreement import AgreementSums
 from accelform.report.detection import DetectionSums
-from accelform.report.feeding import Arrays, Pixels, feed
+from accelform.report.feeding import Arrays, Input, Pixels, feed
 from accelform.report.findings import Fidelity, TensorFidelity, layer_rows, text_db
 from accelform.report.outputs import class_outputs, scores_output
 from accelform.report.probe import Probe, open_probe
@@ -106,6 +106,10 @@ class Reference:
         self._probe = probe
         self._left = remember_bytes
         self._remembered: dict[int, Run] = {}
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        return self._probe.inputs
 
     def run(self, index: int, arrays: Arrays) -> Run:
         """Of image `index`, whose values are `arrays`."""
