@@ -66,7 +66,7 @@ labels: labels.txt
 <!-- run by tests/unit/featurizers/test_reference.py -->
 
 ```python
-from accelform_runtime.client.detection import detect
+from accelform_runtime.client import detect
 
 (objects,) = detect(outputs, select_threshold=0.5, nms_threshold=0.45, top_k=400)
 for box, kind, score in zip(objects.boxes, objects.classes, objects.scores):

@@ -44,6 +44,9 @@ ORDERS = ("RGB", "BGR")
 RESIZES = {"aspect": True, "free": False}
 """`preprocess.resize` -> `keep_aspect_ratio`."""
 
+INDEX, DATA = ".index", ".data-00000-of-00001"
+"""Endings of a TensorFlow checkpoint's two files."""
+
 MAX_CLASSES = 100_000
 WEIGHT_SOURCES = ("file", "imagenet", "seeded")
 
@@ -108,12 +111,13 @@ class FeaturizerSpec:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files it names, relative to its folder."""
+        """The files it names, relative to its folder; with a TensorFlow checkpoint's index, its data."""
         found = [self.weights.path] if isinstance(self.weights, FileWeights) else []
         if isinstance(self.classifier, FileClassifier):
             found += [path for path in (self.classifier.path, self.classifier.labels) if path is not None]
         found += [self.labels] if self.labels is not None else []
-        return tuple(dict.fromkeys(found))
+        data = [f"{path.removesuffix(INDEX)}{DATA}" for path in found if path.endswith(INDEX)]
+        return tuple(dict.fromkeys(found + data))
 
 
 def parse_spec(text: str, *, origin: str) -> FeaturizerSpec:

@@ -39,15 +39,15 @@ GOOD = archive({"readme.txt": b"hello", "./resnet_v1_50.ckpt": CHECKPOINT})
 
 
 class Mirror:
-    """A web server with one answer; counts requests."""
+    """A web server with one answer; remembers what it was asked for."""
 
     def __init__(self, handle: Handle) -> None:
-        self.requests = 0
+        self.paths: list[str] = []
         mirror = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                mirror.requests += 1
+                mirror.paths.append(self.path)
                 handle(self)
 
             def log_message(self, *args: object) -> None:
@@ -56,6 +56,7 @@ class Mirror:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self.thread.start()
+        self.folder = f"http://127.0.0.1:{self.server.server_port}/models"
         self.url = f"http://127.0.0.1:{self.server.server_port}/models/resnet_v1_50_2016_08_28.tar.gz"
 
     def close(self) -> None:
@@ -102,10 +103,47 @@ def test_it_downloads_once_and_shows_how_far_it_is(tmp_path: Path, serve: Callab
     assert set(first) == set(second) == set(wanted.files)
     for name in wanted.files:
         np.testing.assert_array_equal(first[name], wanted[name])
-    assert mirror.requests == 1
+    assert len(mirror.paths) == 1
     assert lines[0] == f"Downloading {mirror.url}"
     assert "of 0.0 MB (100%)" in lines[1]
     assert len(cached(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("resnet50", "resnet_v1_50.ckpt"), ("resnet152", "resnet_v1_152.ckpt"), ("vgg16", "vgg_16.ckpt")],
+)
+def test_a_mirror_has_every_familys_archive(
+    tmp_path: Path, serve: Callable[[bytes], Mirror], name: str, file: str
+) -> None:
+    """A folder's address is followed by the archive's own name, and the family's file is taken out of it."""
+    mirror = serve(archive({"other.ckpt": b"", file: CHECKPOINT}))
+    for folder in (mirror.folder, f"{mirror.folder}/"):
+        arrays = imagenet_weights(FAMILIES[name], progress=print, environ=environ(tmp_path, folder))
+
+    assert "resnet_v1_50/conv1/weights" in arrays
+    assert set(mirror.paths) == {f"/models/{file.removesuffix('.ckpt')}_2016_08_28.tar.gz"}
+
+
+def test_what_may_come_is_as_large_as_the_network(tmp_path: Path, serve: Callable[[Handle], Mirror]) -> None:
+    """VGG-16 takes 553 MB in float32; an archive of that size is fine for it, and far too large for ResNet-50."""
+
+    def announce(request: http.server.BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", str(600_000_000))
+        request.end_headers()
+
+    folder = serve(announce).folder
+    with pytest.raises(DownloadUnavailable, match="closed after 0 of 600000000"):
+        imagenet_weights(FAMILIES["vgg16"], progress=print, environ=environ(tmp_path, folder))
+    with pytest.raises(DownloadUnavailable, match="600000000 bytes, more than"):
+        imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, folder))
+
+
+def test_a_family_without_published_weights() -> None:
+    """Specifications refuse it before; here it is a mistake of the program."""
+    with pytest.raises(ValueError, match="no published ImageNet weights of ssd_vgg"):
+        imagenet_weights(FAMILIES["ssd_vgg"], progress=print)
 
 
 def test_progress_comes_in_steps(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from accelform.errors import WeightsUnreadable
-from accelform.featurizers.weights.checkpoint_v1 import MAGIC, is_checkpoint_v1, read_checkpoint_v1
+from accelform.featurizers.weights.checkpoint_v1 import is_checkpoint_v1, read_checkpoint_v1
+from accelform.featurizers.weights.tables import MAGIC
 
 DATA = Path(__file__).parent / "data"
 STEM = DATA / "stem_v1.ckpt"

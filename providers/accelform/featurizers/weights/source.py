@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from accelform.featurizers.weights.arrays import Shape
 
-FORMATS = (".npz", ".h5", ".hdf5", ".keras", ".onnx", ".ckpt")
+FORMATS = (".npz", ".h5", ".hdf5", ".keras", ".onnx", ".ckpt", ".index")
 
 Progress = Callable[[str], None]
 
@@ -112,6 +112,10 @@ def read_file(path: Path, *, scope: str) -> dict[str, np.ndarray]:
             from accelform.featurizers.weights.checkpoint_v1 import read_checkpoint_v1
 
             return read_checkpoint_v1(path)
+        if ending == ".index":
+            from accelform.featurizers.weights.checkpoint_v2 import read_checkpoint_v2
+
+            return read_checkpoint_v2(path)
         from accelform.featurizers.weights.keras import read_keras
 
         return read_keras(path, scope=scope)
@@ -132,5 +136,8 @@ def _inside(folder: Path, relative: str) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ModelSourceMissing(f"{relative} leads outside {folder}. Put the file itself beside the specification.")
     if not path.is_file():
+        index = path.with_name(f"{path.name}.index")
+        if index.is_file():
+            raise ModelSourceMissing(f"{path} is no file. Of a TensorFlow checkpoint name the index: {index.name}.")
         raise ModelSourceMissing(f"{path} is missing or no file. Put the weights there, or correct the specification.")
     return path

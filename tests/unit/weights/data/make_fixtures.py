@@ -4,7 +4,8 @@
     trainenv/bin/python make_fixtures.py
 
 A stem, one bottleneck unit and a classifier at 1/32 width, every variable random: `arrays.npz` holds them under
-tf-slim's names, `stem_v1.ckpt` is a V1 checkpoint of them; `layers.npz` holds the Keras layers' own arrays.
+tf-slim's names, `stem_v1.ckpt` is a V1 checkpoint of them, `stem_v2.ckpt.*` one of the second format; `layers.npz`
+holds the Keras layers' own arrays.
 """
 
 from pathlib import Path
@@ -68,8 +69,9 @@ def write_checkpoint(arrays: dict[str, np.ndarray]) -> None:
         variables = [v1.get_variable(name, initializer=array, use_resource=False) for name, array in arrays.items()]
         variables.append(v1.get_variable("global_step", initializer=np.int64(7), use_resource=False))
         session.run(v1.global_variables_initializer())
-        saver = v1.train.Saver(variables, write_version=v1.train.SaverDef.V1)
-        saver.save(session, str(FOLDER / "stem_v1.ckpt"), write_meta_graph=False, write_state=False)
+        for name, version in (("stem_v1.ckpt", v1.train.SaverDef.V1), ("stem_v2.ckpt", v1.train.SaverDef.V2)):
+            saver = v1.train.Saver(variables, write_version=version)
+            saver.save(session, str(FOLDER / name), write_meta_graph=False, write_state=False)
 
 
 if __name__ == "__main__":
