@@ -26,6 +26,9 @@ FRAMEWORKS = {"onnx": "Onnx", "tensorflow": "TensorFlow", "keras": "Keras"}
 JOB_KINDS = {GRAPH_DEF: "graph_def", SAVED_MODEL: "saved_model", KERAS: "keras", HDF5: "h5"}
 IMAGE_INPUT = TensorInfo(name="Placeholder:0", alias=INPUT_ALIAS, dtype="DT_STRING", shape=(-1,))
 
+MOVING = ("Transpose", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Cast")
+"""Operators that only bring the image into the layout and type of the network, which decoded images have already."""
+
 Progress = Callable[[str], None]
 Names = Sequence[str] | None
 
@@ -101,6 +104,8 @@ def _split(
     from accelform.topology import split_onnx
 
     imported: Imported | None = None
+    # What stands before the network must be looked at where images are decoded in its place.
+    with_weights = with_weights or (found.wrapper is not None and found.wrapper.preprocess is not None)
     try:
         if found.kind == ONNX:
             model = load_onnx(found.entry)
@@ -171,7 +176,14 @@ def _with_preprocess(split: SplitModel, found: Found) -> SplitModel:
             f"{name} has a preprocess section, which gives square images of three channels; the network reads "
             f"{image.height} x {image.width} x {image.channels}. Leave it out and send arrays."
         )
-    return replace(split, inputs=(IMAGE_INPUT,), preprocess=wanted)
+    computing = [node.op_type for node in split.front.node if node.op_type not in MOVING] if split.front else []
+    if computing:
+        raise InvalidFeaturizerSpec(
+            f"{name} has a preprocess section, but {found.entry.name} prepares its input itself "
+            f"({', '.join(dict.fromkeys(computing))}). Leave the section out and send arrays, or name the tensor "
+            "behind that in input_tensors."
+        )
+    return replace(split, inputs=(IMAGE_INPUT,), preprocess=wanted, front=None)
 
 
 def _classes(outputs: tuple[TensorInfo, ...]) -> int | None:

@@ -10,7 +10,6 @@ import onnxruntime
 import pytest
 
 from accelform.conversion.converter import build
-from accelform.errors import UnknownTensor, UnsupportedModel
 from accelform.featurizers.preprocessing import Preprocess
 from accelform.sources import ModelSource, open_source, read_source
 from accelform_runtime.numerics.format import load_profile
@@ -73,15 +72,3 @@ def test_preprocessing_is_recognised_by_what_it_does(imports: Path) -> None:
     assert open_source(source, again.append).preprocess == source.preprocess
     assert again == [], "the second time nothing is imported"
     assert {path.name for path in imports.iterdir() if path.name.startswith(("import-", "unpacked-"))} == set()
-
-
-def test_preprocessing_that_is_another() -> None:
-    """A front that resizes to something else is refused, naming the tensor to start from instead."""
-    with pytest.raises(UnsupportedModel, match=r"map/TensorArrayStack/TensorArrayGatherV3:0.*96 x 96.*input tensor"):
-        read_source(DATA / "azure_odd")
-
-
-def test_a_tensor_that_is_not_there() -> None:
-    """The message offers what is."""
-    with pytest.raises(UnknownTensor, match=r"no output tensor predictions/Softmax:0.*classifier_1/tiny"):
-        read_source(DATA / "tf1", output_tensors=["predictions/Softmax:0"])

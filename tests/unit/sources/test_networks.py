@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper
 
 from accelform.conversion.converter import build
 from accelform.errors import (
@@ -24,6 +25,7 @@ from accelform.errors import (
 )
 from accelform.featurizers.preprocessing import Preprocess
 from accelform.sources import open_source, read_source
+from accelform.sources.fitting import preprocess_array
 from accelform_runtime.numerics.format import load_profile
 
 Write = Callable[..., Path]
@@ -143,6 +145,34 @@ def test_what_is_read_can_be_read_again_from_its_files_alone(write_onnx: Write, 
 
     again = read_source(tmp_path / "elsewhere" / source.path.name)
     assert (again.digest, again.labels, again.network) == (source.digest, source.labels, source.network)
+
+
+def test_images_for_a_network_of_another_layout(write_onnx: Write) -> None:
+    """Channels first in the file, pixels as the server decodes them on the wire: the answer is the same."""
+    path = write_onnx(side=96)
+    wrapper = path.with_name("model.yaml")
+    wrapper.write_text("model: net.onnx\npreprocess: {order: BGR, resize: free}\n")
+    pixels = np.random.default_rng(1).integers(0, 256, (120, 100, 3), dtype=np.uint8)
+
+    served = build(open_source(read_source(wrapper)), name="small", fmt=load_profile("float32")).proto
+
+    image = preprocess_array(pixels, 96, order="BGR", keep_aspect_ratio=False).transpose(2, 0, 1)[None]
+    expected = answer(path.read_bytes(), {"image": image})
+    assert np.allclose(answer(served.SerializeToString(), {"Placeholder:0": pixels[None]}), expected, atol=1e-4)
+
+
+def test_images_for_a_network_that_prepares_them_itself(write_onnx: Write) -> None:
+    """Both would be one preparation too many; nothing is dropped silently."""
+    path = write_onnx()
+    model = onnx.load(path)
+    model.graph.node[0].input[0] = "scaled"
+    model.graph.node.insert(0, helper.make_node("Sqrt", ["image"], ["scaled"]))
+    path.write_bytes(model.SerializeToString())
+    wrapper = path.with_name("model.yaml")
+    wrapper.write_text("model: net.onnx\npreprocess: {order: BGR}\n")
+
+    with pytest.raises(InvalidFeaturizerSpec, match=r"prepares its input itself \(Sqrt"):
+        read_source(wrapper)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,9 @@ def main(folder: Path) -> int:
 
 def run(job: Job, folder: Path, say: Callable[[str], None]) -> None:
     say("starting TensorFlow")
+    # Keras is slow to start, and loads scikit-learn for wrappers that nobody needs here.
+    for unneeded in ("sklearn",) if job.kind in ("keras", "h5") else ("sklearn", "keras"):
+        sys.modules[unneeded] = None  # type: ignore[assignment]
     tf: Any = import_module("tensorflow")
     tf.get_logger().setLevel("ERROR")
     say(f"TensorFlow {tf.__version__} is there; reading {Path(job.path).name}")
