@@ -62,6 +62,11 @@ def summary(found: Fidelity, labels: tuple[str, ...]) -> str:
             f"  detections       {seen.agreement:.1%} agree: {seen.same} the same, "
             f"{seen.seen_float32} in float32, {seen.seen_format} in {found.number_format}"
         )
+    if seen is not None and (seen.objects_float32 or seen.objects_format):
+        lines.append(
+            f"  objects          {seen.object_agreement:.1%} agree: {seen.matched} in both, "
+            f"{seen.objects_float32} in float32, {seen.objects_format} in {found.number_format}"
+        )
     leaving = {row.tensor: row for row in (*found.features, *found.outputs)}
     for row in leaving.values():
         lines.append(
@@ -92,4 +97,6 @@ def layer_table(found: Fidelity) -> str:
 
 
 def _label(labels: tuple[str, ...], index: int) -> str:
+    if index < 0:
+        return "nothing: its scores are not finite"
     return labels[index] if index < len(labels) else f"class {index}"

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 TOP = 5
 KEPT = 20
+NO_CLASS = -1
+"""What a format says whose scores are not finite."""
+
 SUM_TOLERANCE = 1e-3
 
 Scores = npt.NDArray[np.float64]
@@ -73,16 +76,21 @@ class AgreementSums:
         image: str,
         expected: int | None = None,
     ) -> None:
-        """Adds one image's scores [classes]; `expected` is its right class where that is known."""
+        """Adds one image's scores [classes]; `expected` is its right class where that is known.
+
+        Scores of the format that are not finite agree with nothing and are as far away as can be.
+        """
         scores, others = np.asarray(reference, np.float64).ravel(), np.asarray(compared, np.float64).ravel()
+        usable = bool(np.isfinite(others).all())
+        others = others if usable else np.zeros_like(scores)
         self.softmax |= not _probabilities(scores)
         left, right = (softmax(scores), softmax(others)) if self.softmax else (scores, others)
         # Equal scores keep the order of classes, so that no tie turns into a disagreement.
-        ours, theirs = int(np.argmax(scores)), int(np.argmax(others))
+        ours, theirs = int(np.argmax(scores)), int(np.argmax(others)) if usable else NO_CLASS
         self.images += 1
         self.same += ours == theirs
-        self.among += ours in np.argsort(-others, kind="stable")[:TOP]
-        self.distance += float(np.abs(left - right).sum()) / 2
+        self.among += usable and ours in np.argsort(-others, kind="stable")[:TOP]
+        self.distance += float(np.abs(left - right).sum()) / 2 if usable else 1.0
         if expected is not None:
             self.labelled += 1
             self.correct_float32 += ours == expected
@@ -94,7 +102,7 @@ class AgreementSums:
                     float32_class=ours,
                     float32_probability=float(left[ours]),
                     format_class=theirs,
-                    format_probability=float(right[theirs]),
+                    format_probability=float(right[theirs]) if usable else 0.0,
                 )
             )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accelform.report.agreement import AgreementSums
-from accelform.report.detection import DetectionSums
+from accelform.report.detection import DetectionSums, found_objects
 from accelform.report.feeding import Arrays, Input, Pixels, feed
 from accelform.report.findings import Fidelity, TensorFidelity, layer_rows, text_db
 from accelform.report.outputs import class_outputs, scores_output
@@ -149,6 +149,8 @@ class Sums:
             self._agreement.add(left[self._scores], right[self._scores], image=sample.name, expected=sample.label)
         if self._classes:
             self._detections.add([left[i] for i in self._classes], [right[i] for i in self._classes])
+            objects = [found_objects(dict(zip(self._outputs, run, strict=True))) for run in (left, right)]
+            self._detections.add_objects(*objects)
 
     def line(self) -> str:
         """Where things stand, in a few words."""

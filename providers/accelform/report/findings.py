@@ -110,7 +110,9 @@ def layer_rows(network: Network, sums: Mapping[str, SignalSums]) -> tuple[LayerF
 
 
 def text_db(value: float) -> str:
-    """For people: `23.4 dB`, or `exact`."""
+    """For people: `23.4 dB`, `exact`, or `noise only`."""
+    if value == -inf:
+        return "noise only"
     return "exact" if value == inf else f"{finite(value):.1f} dB"
 
 

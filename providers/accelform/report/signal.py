@@ -33,7 +33,7 @@ class SignalSums:
     worst_db: float = inf
 
     def add(self, reference: npt.NDArray[np.generic], compared: npt.NDArray[np.generic]) -> None:
-        """Adds one image's values; both have one shape.
+        """Adds one image's values; both have one shape. A value that is not finite is noise without bounds.
 
         Raises:
             ValueError: they don't.
@@ -42,6 +42,10 @@ class SignalSums:
             raise ValueError(f"{compared.shape} values can't be compared with {reference.shape}")
         left = np.asarray(reference, np.float64).ravel()
         right = np.asarray(compared, np.float64).ravel()
+        if not (np.isfinite(left).all() and np.isfinite(right).all()):
+            self.noise = self.largest = inf
+            self.worst_db = -inf
+            return
         difference = right - left
         signal, noise = float(left @ left), float(difference @ difference)
         self.signal += signal
@@ -58,17 +62,22 @@ class SignalSums:
 
     @property
     def cosine(self) -> float:
-        """Cosine of the angle between both, over all images together; 1 where both are zero throughout."""
+        """Cosine of the angle between both, over all images together; 1 where both are zero throughout.
+
+        0 where a value was not finite.
+        """
+        if self.noise == inf:
+            return 0.0
         if self.signal == 0.0 or self.other == 0.0:
             return 1.0 if self.signal == self.other else 0.0
         return self.product / sqrt(self.signal * self.other)
 
 
 def decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise): infinite without noise, -infinite without signal."""
+    """10 log10(signal / noise): infinite without noise, -infinite without signal or with noise without bounds."""
     if noise == 0.0:
         return inf
-    if signal == 0.0:
+    if signal == 0.0 or noise == inf:
         return -inf
     return 10 * log10(signal / noise)
 

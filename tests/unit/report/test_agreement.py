@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from accelform.report.agreement import AgreementSums
-from accelform.report.detection import DetectionSums, objects
+from accelform.report.detection import DetectionSums, found_objects, matches, objects
+from accelform_runtime.client.detection import GRIDS, OUTPUT_NAMES, RATIOS, Detections
 
 
 def test_agreement_is_counted() -> None:
@@ -70,3 +71,55 @@ def test_nothing_seen_is_full_agreement() -> None:
     sums.add([np.zeros((4, 3))], [np.zeros((4, 3))])
 
     assert sums.result().agreement == 1.0
+
+
+def test_scores_that_are_not_finite_agree_with_nothing() -> None:
+    """An overflow of the narrow format is no silent zero."""
+    sums = AgreementSums()
+    sums.add(np.array([0.9, 0.1]), np.array([np.nan, 0.1]), image="a", expected=0)
+    found = sums.result()
+
+    assert (found.top1, found.top5, found.score_distance, found.correct_format) == (0.0, 0.0, 1.0, 0)
+    assert found.disagreements[0].format_class == -1
+
+
+def detections(*rows: tuple[tuple[float, float, float, float], int]) -> Detections:
+    return Detections(
+        boxes=np.array([box for box, _ in rows], np.float32).reshape(-1, 4),
+        classes=np.array([kind for _, kind in rows], np.int64),
+        scores=np.linspace(1, 0.6, len(rows), dtype=np.float32),
+    )
+
+
+def test_objects_match_by_class_and_place() -> None:
+    """Moved a little; moved too far; another class; one box for two objects."""
+    left = detections(((0, 0, 0.2, 0.2), 1), ((0.5, 0.5, 0.7, 0.7), 1), ((0, 0.5, 0.2, 0.7), 2), ((0, 0, 0.2, 0.21), 1))
+    right = detections(((0, 0, 0.2, 0.22), 1), ((0.6, 0.6, 0.8, 0.8), 1), ((0, 0.5, 0.2, 0.7), 3))
+    sums = DetectionSums()
+    sums.add_objects(left, right)
+    sums.add_objects(None, detections())
+
+    assert matches(left, right) == 1
+    assert (sums.objects_float32, sums.objects_format) == (4, 3)
+    assert sums.result().object_agreement == pytest.approx(2 / 7)
+    assert matches(left, left) == 4
+
+
+def test_objects_are_read_from_the_familys_outputs() -> None:
+    """One anchor sees a class; of other outputs, or broken ones, there are none."""
+    shapes = [(1, side, side, 2 + len(ratios)) for side, ratios in zip(GRIDS, RATIOS, strict=True)]
+    arrays = [np.zeros((*shape, 3), np.float32) for shape in shapes] + [
+        np.zeros((*shape, 4), np.float32) for shape in shapes
+    ]
+    for scores in arrays[:6]:
+        scores[..., 0] = 9
+    arrays[3][0, 2, 2, 0] = (0, 0, 9)
+    outputs = dict(zip(OUTPUT_NAMES, arrays, strict=True))
+    found = found_objects(outputs)
+
+    assert found is not None
+    assert found.classes.tolist() == [2]
+    assert found_objects({"other:0": arrays[0]}) is None
+    arrays[0][0, 0, 0, 0, 0] = np.inf
+    assert found_objects(outputs) is None
+    assert objects(arrays[0], 0.5).sum() == 0

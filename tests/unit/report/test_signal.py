@@ -52,6 +52,16 @@ def test_sums_are_taken_in_double_precision() -> None:
     assert sums.signal == pytest.approx((1 << 20) * (1 + 2.0**-20) ** 2, rel=1e-12)
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_noise_without_bounds(broken: float) -> None:
+    """Whatever was good before and comes after."""
+    sums = SignalSums()
+    for values in ([1.0, 2.0], [1.0, broken], [1.0, 2.0]):
+        sums.add(np.array([1.0, 2.0]), np.array(values))
+
+    assert (sums.sqnr_db, sums.worst_db, sums.cosine, sums.largest) == (-inf, -inf, 0.0, inf)
+
+
 def test_shapes_must_agree() -> None:
     """Nothing is broadcast silently."""
     with pytest.raises(ValueError, match="can't be compared"):

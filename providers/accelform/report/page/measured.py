@@ -44,8 +44,11 @@ def fidelity_tiles(measured: Fidelity) -> list[Markup]:
         top5 = f"top-5 {measured.agreement.top5:.1%}"
         found.append(tile("Top-1 agreement", f"{100 * measured.agreement.top1:.1f}", "%", f"{top5}, {images}"))
     if measured.detections is not None:
-        note = f"{number(measured.detections.seen_float32)} objects in float32, {images}"
-        found.append(tile("Detections agree", f"{100 * measured.detections.agreement:.1f}", "%", note))
+        seen = measured.detections
+        whole = bool(seen.objects_float32 or seen.objects_format)
+        title, share = ("Objects agree", seen.object_agreement) if whole else ("Anchors agree", seen.agreement)
+        count = seen.objects_float32 if whole else seen.seen_float32
+        found.append(tile(title, f"{100 * share:.1f}", "%", f"{number(count)} seen in float32, {images}"))
     if measured.features:
         worst = min(measured.features, key=lambda row: row.sqnr_db)
         value = finite(worst.sqnr_db)
@@ -120,6 +123,8 @@ def _disagreements(report: Report, measured: Fidelity) -> Markup | None:
 
 
 def _class(report: Report, index: int) -> str:
+    if index < 0:
+        return "nothing: scores that are not finite"
     return shortened(report.labels[index], 60) if index < len(report.labels) else f"class {index}"
 
 
