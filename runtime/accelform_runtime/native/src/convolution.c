@@ -7,6 +7,7 @@
 
 #define GROUP_OUTPUTS 128
 #define MOST_OUTPUTS ((int64_t)1 << 20)
+#define NEAR_BYTES (24 << 10) /* weights of 32 outputs that stay in the nearest cache from tile to tile */
 #define LARGEST_STEP 100 /* exponent; an integer times such a step is still a finite float32 */
 
 struct packing {
@@ -73,6 +74,27 @@ static const char *pack(struct engine *engine, struct op *op, struct packing *pa
     return NULL;
 }
 
+static bool load_parts(struct engine *engine, struct op *op) {
+    const struct blocks *in = op->blocks_in;
+    op->part_count = op->taps * in->count;
+    op->parts = engine_memory(engine, op->part_count, sizeof *op->parts);
+    if (op->parts == NULL) return false;
+    for (int number = 0; number < op->part_count; number++) {
+        const int tap = number / in->count, block = number % in->count;
+        const int64_t row = (int64_t)(tap / op->kernel[1]) * op->dilation[0] + in->top - op->padding[0];
+        const int64_t column = (int64_t)(tap % op->kernel[1]) * op->dilation[1] + in->left - op->padding[1];
+        const int64_t position = row * in->padded_width + column;
+        const int64_t before = (int64_t)block * engine->block_bytes;
+        op->parts[number].bytes = position * in->row_bytes + before;
+        op->parts[number].scales = position * in->count + block;
+        op->parts[number].quads = (block + 1 < in->count ? engine->block_bytes : in->row_bytes - before) / 4;
+    }
+    op->quads = (int)op->parts[0].quads;
+    for (int number = 1; number < op->part_count; number++)
+        if (op->parts[number].quads != op->quads) op->quads = 0;
+    return true;
+}
+
 const char *convolution_load(struct engine *engine, struct op *op, const struct program *program,
                              const struct op_record *record) {
     const struct blocks *in = op->blocks_in;
@@ -82,7 +104,7 @@ const char *convolution_load(struct engine *engine, struct op *op, const struct 
             return "a convolution's arrays are missing";
     const int64_t outputs = program->array_bytes[record->bias] / 4;
     const int64_t taps = (int64_t)op->kernel[0] * op->kernel[1];
-    if (outputs < 1 || outputs > MOST_OUTPUTS || taps > MOST_OUTPUTS) return "a convolution has impossible sides";
+    if (outputs < 1 || outputs > MOST_OUTPUTS || taps > MOST_OUTPUTS / in->count) return "a convolution has impossible sides";
     if (program->array_bytes[record->bias] != outputs * 4 ||
         program->array_bytes[record->weights] != taps * in->channels * outputs ||
         program->array_bytes[record->exponents] != taps * in->count * outputs)
@@ -98,15 +120,7 @@ const char *convolution_load(struct engine *engine, struct op *op, const struct 
     op->pairs_per_group = (op->group + PAIR - 1) / PAIR;
     if ((int64_t)op->pairs_per_group * PAIR > engine->total_stride)
         engine->total_stride = (int64_t)op->pairs_per_group * PAIR;
-    op->tap_bytes = engine_memory(engine, taps, sizeof *op->tap_bytes);
-    op->tap_scales = engine_memory(engine, taps, sizeof *op->tap_scales);
-    if (!op->tap_bytes || !op->tap_scales) return "there is not enough memory";
-    for (int tap = 0; tap < op->taps; tap++) {
-        const int64_t row = (int64_t)(tap / op->kernel[1]) * op->dilation[0] + in->top - op->padding[0];
-        const int64_t column = (int64_t)(tap % op->kernel[1]) * op->dilation[1] + in->left - op->padding[1];
-        op->tap_bytes[tap] = (row * in->padded_width + column) * in->row_bytes;
-        op->tap_scales[tap] = (row * in->padded_width + column) * in->count;
-    }
+    if (!load_parts(engine, op)) return "there is not enough memory";
     struct packing packing = {.mantissas = program->arrays[record->weights],
                               .exponents = program->arrays[record->exponents],
                               .channels = in->channels,
@@ -116,6 +130,7 @@ const char *convolution_load(struct engine *engine, struct op *op, const struct 
                               .lowest = 127,
                               .highest = -127};
     const char *problem = pack(engine, op, &packing);
+    op->strip = op->pair_bytes > NEAR_BYTES ? STRIP_TILES : 1;
     const int shift = 1 - engine->mantissa_bits;
     op->fused = packing.lowest + in->lowest + shift >= -149 && packing.highest + in->highest + shift + 24 <= 126;
     return problem;
@@ -123,29 +138,63 @@ const char *convolution_load(struct engine *engine, struct op *op, const struct 
 
 static void finish_position(struct engine *engine, const struct op *op, int row, int column, int first, int count,
                             float *totals) {
-    struct finish finish = {.bias = op->bias + first,
-                            .relu = op->relu,
-                            .add_relu = op->add_relu,
-                            .is_float = engine->is_float};
+    struct finish finish = {.relu = op->relu, .add_relu = op->add_relu, .is_float = engine->is_float};
     const int64_t position = (int64_t)row * op->width + column;
     const int64_t size = engine->is_float ? 4 : 2;
-    if (op->middle) finish.middle = op->middle->base + (position * op->middle->stride + first) * size;
-    if (op->out) finish.out = op->out->base + (position * op->out->stride + first) * size;
-    if (op->added) {
-        const unsigned char *base = op->added->base ? op->added->base : (const unsigned char *)engine->image;
-        finish.added = base + (position * op->added->stride + first) * (op->added->is_float ? 4 : 2);
-        finish.added_is_float = op->added->is_float;
+    const int step = op->blocks_out ? engine->block : count;
+    for (int at = 0; at < count; at += step) {
+        const int here = count - at < step ? count - at : step, channel = first + at;
+        finish.bias = op->bias + channel;
+        if (op->middle) finish.middle = op->middle->base + (position * op->middle->stride + channel) * size;
+        if (op->out) finish.out = op->out->base + (position * op->out->stride + channel) * size;
+        if (op->added) {
+            const unsigned char *base = op->added->base ? op->added->base : (const unsigned char *)engine->image;
+            finish.added_is_float = op->added->is_float;
+            finish.added = base + (position * op->added->stride + channel) * (finish.added_is_float ? 4 : 2);
+        }
+        const uint32_t bits = engine->kernels->finish(&finish, totals + at, here);
+        if (op->blocks_out) emit_known(engine, op, row, column, channel, here, totals + at, bits);
     }
-    engine->kernels->finish(&finish, totals, count);
-    if (op->blocks_out) emit_blocks(engine, op, row, column, first, count, totals);
 }
 
-static void run_of(const struct op *op, struct tile *tile, int run, int row, int column, int count) {
+/* One or two runs of positions: where they begin, and how many there are. */
+struct place {
+    int row[2], column[2], count[2];
+};
+
+/* Splits rows [first, end) of the result into at most `room` tiles, from *row and *column on; gives their number. */
+static int next_tiles(const struct op *op, int end, int *row, int *column, struct place *places, int room) {
+    const bool narrow = op->width <= RUN_POSITIONS;
+    const int across = (op->width + TILE_POSITIONS - 1) / TILE_POSITIONS;
+    const int step = (op->width + across - 1) / across;
+    int count = 0;
+    for (; *row < end && count < room; count++) {
+        const int wide = op->width - *column < step ? op->width - *column : step;
+        const bool below = narrow && *row + 1 < end;
+        const int first = wide < RUN_POSITIONS ? wide : RUN_POSITIONS;
+        places[count] = (struct place){.row = {*row, *row + below},
+                                       .column = {*column, below ? *column : *column + first},
+                                       .count = {first, below ? wide : wide - first}};
+        *column += step;
+        if (*column >= op->width) {
+            *column = 0;
+            *row += narrow ? 2 : 1;
+        }
+    }
+    return count;
+}
+
+static void multiply(const struct engine *engine, const struct op *op, struct tile *tile, const struct place *place) {
     const struct blocks *in = op->blocks_in;
-    const int64_t at = (int64_t)row * op->stride[0] * in->padded_width + (int64_t)column * op->stride[1];
-    tile->bytes[run] = in->bytes + at * in->row_bytes;
-    tile->scales[run] = in->scales + at * in->count;
-    tile->count[run] = count;
+    for (int run = 0; run < 2; run++) {
+        const int64_t at = (int64_t)place->row[run] * op->stride[0] * in->padded_width +
+                           (int64_t)place->column[run] * op->stride[1];
+        tile->count[run] = place->count[run];
+        if (place->count[run] == 0) break;
+        tile->bytes[run] = in->bytes + at * in->row_bytes;
+        tile->scales[run] = in->scales + at * in->count;
+    }
+    engine->kernels->multiply(tile);
 }
 
 void convolution_item(struct engine *engine, const struct op *op, int item, struct scratch *scratch) {
@@ -155,45 +204,38 @@ void convolution_item(struct engine *engine, const struct op *op, int item, stru
     const int end_row = first_row + op->rows < op->height ? first_row + op->rows : op->height;
     const int first = group * op->group;
     const int count = op->channels - first < op->group ? op->channels - first : op->group;
+    const int64_t pair_steps = (int64_t)op->part_count * PAIR;
+    const int64_t tile_floats = TILE_POSITIONS * engine->total_stride;
+    struct place places[STRIP_TILES];
     struct tile tile = {
         .byte_stride = op->stride[1] * in->row_bytes,
         .scale_stride = (int64_t)op->stride[1] * in->count,
-        .tap_bytes = op->tap_bytes,
-        .tap_scales = op->tap_scales,
-        .taps = op->taps,
-        .blocks = in->count,
-        .block_bytes = engine->block_bytes,
-        .quads = engine->block_bytes / 4,
-        .last_quads = (int)(in->row_bytes - (int64_t)(in->count - 1) * engine->block_bytes) / 4,
+        .parts = op->parts,
+        .part_count = op->part_count,
+        .quads = op->quads,
         .fused = op->fused,
         .total_stride = engine->total_stride,
         .is_signed = in->is_signed,
         .limit = engine->largest,
     };
-    const bool narrow = op->width <= RUN_POSITIONS;
-    const int across = (op->width + TILE_POSITIONS - 1) / TILE_POSITIONS;
-    const int step = (op->width + across - 1) / across;
-    const int64_t pair_steps = (int64_t)op->taps * in->count * PAIR;
-    for (int row = first_row; row < end_row; row += narrow ? 2 : 1) {
-        for (int column = 0; column < op->width; column += step) {
-            const int wide = op->width - column < step ? op->width - column : step;
-            run_of(op, &tile, 0, row, column, wide < RUN_POSITIONS ? wide : RUN_POSITIONS);
-            tile.count[1] = 0;
-            if (narrow && row + 1 < end_row) run_of(op, &tile, 1, row + 1, column, wide);
-            if (wide > RUN_POSITIONS) run_of(op, &tile, 1, row, column + RUN_POSITIONS, wide - RUN_POSITIONS);
-            for (int pair = 0; pair * PAIR < count; pair++) {
-                const int64_t number = (int64_t)group * op->pairs_per_group + pair;
-                tile.weights = op->weights + number * op->pair_bytes;
-                tile.weight_scales = op->weight_scales + number * pair_steps;
-                tile.corrections = op->corrections ? op->corrections + number * pair_steps : NULL;
-                tile.totals = scratch->totals + pair * PAIR;
-                engine->kernels->multiply(&tile);
+    int row = first_row, column = 0, tiles;
+    while ((tiles = next_tiles(op, end_row, &row, &column, places, op->strip)) > 0) {
+        for (int pair = 0; pair * PAIR < count; pair++) {
+            const int64_t number = (int64_t)group * op->pairs_per_group + pair;
+            tile.weights = op->weights + number * op->pair_bytes;
+            tile.weight_scales = op->weight_scales + number * pair_steps;
+            tile.corrections = op->corrections ? op->corrections + number * pair_steps : NULL;
+            for (int index = 0; index < tiles; index++) {
+                tile.totals = scratch->totals + index * tile_floats + pair * PAIR;
+                multiply(engine, op, &tile, &places[index]);
             }
-            for (int position = 0; position < tile.count[0] + tile.count[1]; position++) {
-                const bool below = narrow && position >= tile.count[0];
-                finish_position(engine, op, row + below, column + position - (below ? tile.count[0] : 0), first, count,
-                                scratch->totals + position * engine->total_stride);
-            }
+        }
+        for (int index = 0; index < tiles; index++) {
+            float *totals = scratch->totals + index * tile_floats;
+            for (int run = 0; run < 2; run++)
+                for (int at = 0; at < places[index].count[run]; at++, totals += engine->total_stride)
+                    finish_position(engine, op, places[index].row[run], places[index].column[run] + at, first, count,
+                                    totals);
         }
     }
     if (op->blocks_out && group == 0) emit_ring(op, first_row, end_row);

@@ -5,6 +5,7 @@
 
 #include "engine.h"
 
+#define FEW 4
 #define INFINITE 0x7f800000u
 
 static float rounded(float value, enum rounding rounding) {
@@ -40,9 +41,20 @@ static void fail(struct engine *engine, int step) {
     }
 }
 
-/* One block: its bytes; gives its step. */
-static float emit_block(struct engine *engine, const struct op *op, uint8_t *bytes, const float *values, int count) {
-    const uint32_t bits = engine->kernels->largest(values, count);
+/* The few channels of an image are done before a kernel is called. */
+static uint32_t largest_of_few(const float *values, int count) {
+    uint32_t found = 0, bits;
+    for (int at = 0; at < count; at++) {
+        memcpy(&bits, &values[at], sizeof bits);
+        bits &= 0x7fffffff;
+        found = bits > found ? bits : found;
+    }
+    return found;
+}
+
+/* One block: its bytes; gives its step. `bits`: of its largest magnitude. */
+static float emit_block(struct engine *engine, const struct op *op, uint8_t *bytes, const float *values, int count,
+                        uint32_t bits) {
     const uint8_t zero = op->blocks_out->zero;
     if (bits >= INFINITE) {
         fail(engine, op->step);
@@ -59,7 +71,7 @@ static float emit_block(struct engine *engine, const struct op *op, uint8_t *byt
         if (rounded(most * power(-step), engine->rounding) > (float)engine->largest) step++;
     }
     if (engine->rounding == NEAREST_EVEN)
-        engine->kernels->to_bytes(bytes, values, count, power(-step), engine->largest, zero);
+        (count > FEW ? engine->kernels : &portable_kernels)->to_bytes(bytes, values, count, power(-step), engine->largest, zero);
     else
         to_bytes_slowly(engine, bytes, values, count, power(-step), zero);
     return power(step);
@@ -67,15 +79,21 @@ static float emit_block(struct engine *engine, const struct op *op, uint8_t *byt
 
 void emit_blocks(struct engine *engine, const struct op *op, int row, int column, int first, int count,
                  const float *values) {
-    const struct blocks *out = op->blocks_out;
-    const int64_t position = (int64_t)(row + out->top) * out->padded_width + column + out->left;
-    uint8_t *bytes = out->bytes + position * out->row_bytes;
-    float *scales = out->scales + position * out->count;
     for (int at = 0; at < count; at += engine->block) {
-        const int block = (first + at) / engine->block;
         const int size = count - at < engine->block ? count - at : engine->block;
-        scales[block] = emit_block(engine, op, bytes + (int64_t)block * engine->block_bytes, values + at, size);
+        const uint32_t bits =
+            size > FEW ? engine->kernels->largest(values + at, size) : largest_of_few(values + at, size);
+        emit_known(engine, op, row, column, first + at, size, values + at, bits);
     }
+}
+
+void emit_known(struct engine *engine, const struct op *op, int row, int column, int first, int count,
+                const float *values, uint32_t bits) {
+    const struct blocks *out = op->blocks_out;
+    const int block = first / engine->block;
+    const int64_t position = (int64_t)(row + out->top) * out->padded_width + column + out->left;
+    uint8_t *bytes = out->bytes + position * out->row_bytes + (int64_t)block * engine->block_bytes;
+    out->scales[position * out->count + block] = emit_block(engine, op, bytes, values, count, bits);
 }
 
 void emit(struct engine *engine, const struct op *op, int row, int column, int first, int count, const float *values) {

@@ -44,9 +44,11 @@ struct op {
     int rows;                    /* rows of the result that one item gives */
     int items;
     /* CONVOLUTION */
+    int strip; /* tiles that are computed with the same weights before the next weights are read */
     int taps;
     bool fused;
-    int64_t *tap_bytes, *tap_scales;
+    struct part *parts;
+    int part_count, quads;
     int64_t pair_bytes; /* of the weights of 32 outputs */
     int8_t *weights;
     float *weight_scales;
@@ -99,8 +101,11 @@ void rows_item(struct engine *engine, const struct op *op, int item, struct scra
 
 /* Stores `count` channels of one position from `first` on, in float32 already rounded, wherever the op's result goes. */
 void emit(struct engine *engine, const struct op *op, int row, int column, int first, int count, const float *values);
+/* Only quantises; `known`: one block, the bits of whose largest magnitude are known. */
 void emit_blocks(struct engine *engine, const struct op *op, int row, int column, int first, int count,
                  const float *values);
+void emit_known(struct engine *engine, const struct op *op, int row, int column, int first, int count,
+                const float *values, uint32_t bits);
 void emit_ring(const struct op *op, int first_row, int end_row);
 
 struct pool *pool_create(struct engine *engine);

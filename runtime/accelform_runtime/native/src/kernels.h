@@ -7,20 +7,27 @@
 
 #define RUN_POSITIONS 7                    /* positions at equal distance that a tile takes at most */
 #define TILE_POSITIONS (2 * RUN_POSITIONS) /* a tile is one or two such runs */
+#define STRIP_TILES 8                      /* tiles that are computed with the same weights at most */
 #define PAIR 32                            /* outputs that a tile gives: two vectors of 16 */
+
+/* A block under a tap of the kernel: where it lies, seen from the first tap's first block. */
+struct part {
+    int64_t bytes, scales;
+    int64_t quads; /* groups of four channels */
+};
 
 /* The sums of up to 14 positions and 32 outputs, over all taps and blocks in the canonical order.
  *
- * Weights lie as [tap][block][four channels][32 outputs][4], steps of weights as [tap][block][32].
+ * Weights lie as [part][quad][32 outputs][4], steps of weights as [part][32].
  */
 struct tile {
-    const uint8_t *bytes[2]; /* of the first position of each run, under the first tap */
+    const uint8_t *bytes[2]; /* of the first position of each run */
     const float *scales[2];
     int count[2]; /* positions of each run; the first is RUN_POSITIONS long if the second is of the same row */
     int64_t byte_stride, scale_stride;
-    const int64_t *tap_bytes, *tap_scales;
-    int taps, blocks, block_bytes;
-    int quads, last_quads; /* groups of four channels in a block, and in the last block */
+    const struct part *parts; /* one after the other in the canonical order */
+    int part_count;
+    int quads; /* of every part, if all have as many; else 0 */
     const int8_t *weights;
     const float *weight_scales;
     const int32_t *corrections; /* what to start a block's sum from; NULL: zero */
@@ -45,7 +52,8 @@ struct kernels {
     const char *name;
     uint8_t signed_zero; /* added to every signed value, so that bytes are unsigned */
     void (*multiply)(const struct tile *tile);
-    void (*finish)(const struct finish *finish, float *values, int count);
+    uint32_t (*finish)(const struct finish *finish, float *values, int count); /* as `largest` of the results */
+    void (*maximum)(float *most, const uint16_t *halves, int count); /* a NaN is larger than all */
     void (*to_float)(float *values, const uint16_t *halves, int count);
     void (*to_half)(uint16_t *halves, const float *values, int count);
     uint32_t (*largest)(const float *values, int count); /* bits of the largest magnitude; a NaN is the largest */

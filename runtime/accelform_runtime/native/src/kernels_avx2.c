@@ -66,24 +66,21 @@ INLINE void positions_of(const struct tile *tile, int from, const int count, int
     __m256 totals[2][VECTORS];
     for (int index = 0; index < 2; index++)
         for (int vector = 0; vector < VECTORS; vector++) totals[index][vector] = _mm256_setzero_ps();
-    for (int tap = 0; tap < tile->taps; tap++) {
-        for (int block = 0; block < tile->blocks; block++) {
-            const int64_t at = tile->tap_bytes[tap] + (int64_t)block * tile->block_bytes;
-            const uint8_t *here[2] = {bytes[0] + at, count > 1 ? bytes[1] + at : 0};
-            const int quads = block + 1 == tile->blocks ? tile->last_quads : tile->quads;
-            __m256i sums[2][VECTORS];
-            block_of(here, count, weights, quads, span, is_signed, sums);
-            for (int index = 0; index < count; index++) {
-                const __m256 scale = _mm256_set1_ps(scales[index][tile->tap_scales[tap] + block]);
-                for (int vector = 0; vector < VECTORS; vector++) {
-                    const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[index][vector]),
-                                                         _mm256_loadu_ps(weight_scales + 8 * vector));
-                    totals[index][vector] = _mm256_add_ps(totals[index][vector], _mm256_mul_ps(product, scale));
-                }
+    for (int number = 0; number < tile->part_count; number++) {
+        const struct part *part = &tile->parts[number];
+        const uint8_t *here[2] = {bytes[0] + part->bytes, count > 1 ? bytes[1] + part->bytes : 0};
+        __m256i sums[2][VECTORS];
+        block_of(here, count, weights, (int)part->quads, span, is_signed, sums);
+        for (int index = 0; index < count; index++) {
+            const __m256 scale = _mm256_set1_ps(scales[index][part->scales]);
+            for (int vector = 0; vector < VECTORS; vector++) {
+                const __m256 product =
+                    _mm256_mul_ps(_mm256_cvtepi32_ps(sums[index][vector]), _mm256_loadu_ps(weight_scales + 8 * vector));
+                totals[index][vector] = _mm256_add_ps(totals[index][vector], _mm256_mul_ps(product, scale));
             }
-            weights += (int64_t)quads * 4 * PAIR;
-            weight_scales += PAIR;
         }
+        weights += part->quads * 4 * PAIR;
+        weight_scales += PAIR;
     }
     for (int index = 0; index < count; index++)
         for (int vector = 0; vector < VECTORS; vector++)
@@ -100,6 +97,20 @@ TARGET static void multiply(const struct tile *tile) {
         tile->is_signed ? positions_of(tile, from, 1, span, true) : positions_of(tile, from, 1, span, false);
 }
 
+TARGET static uint32_t largest(const float *values, int count) {
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+    __m256i found = _mm256_setzero_si256();
+    int at = 0;
+    for (; at + 8 <= count; at += 8)
+        found = _mm256_max_epu32(
+            found, _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(values + at)), magnitude));
+    uint32_t lanes[8], most = portable_kernels.largest(values + at, count - at);
+    _mm256_storeu_si256((__m256i *)lanes, found);
+    for (int lane = 0; lane < 8; lane++)
+        if (lanes[lane] > most) most = lanes[lane];
+    return most;
+}
+
 INLINE __m256 positive(__m256 values) {
     const __m256 zero = _mm256_setzero_ps();
     return _mm256_add_ps(_mm256_max_ps(zero, values), zero);
@@ -107,7 +118,7 @@ INLINE __m256 positive(__m256 values) {
 
 INLINE __m128i halves_of(__m256 values) { return _mm256_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT); }
 
-TARGET static void finish(const struct finish *finish, float *values, int count) {
+TARGET static uint32_t finish(const struct finish *finish, float *values, int count) {
     int at = 0;
     for (; at + 8 <= count; at += 8) {
         __m256 value = _mm256_add_ps(_mm256_loadu_ps(values + at), _mm256_loadu_ps(finish->bias + at));
@@ -133,14 +144,28 @@ TARGET static void finish(const struct finish *finish, float *values, int count)
             _mm_storeu_si128((__m128i *)((uint16_t *)finish->out + at), halves_of(value));
         _mm256_storeu_ps(values + at, value);
     }
-    if (at == count) return;
+    const uint32_t most = largest(values, at);
+    if (at == count) return most;
     struct finish rest = *finish;
     const int size = finish->is_float ? 4 : 2, added_size = finish->added_is_float ? 4 : 2;
     rest.bias += at;
     if (rest.middle) rest.middle = (char *)rest.middle + (int64_t)at * size;
     if (rest.added) rest.added = (const char *)rest.added + (int64_t)at * added_size;
     if (rest.out) rest.out = (char *)rest.out + (int64_t)at * size;
-    portable_kernels.finish(&rest, values + at, count - at);
+    const uint32_t more = portable_kernels.finish(&rest, values + at, count - at);
+    return more > most ? more : most;
+}
+
+TARGET static void maximum(float *most, const uint16_t *halves, int count) {
+    int at = 0;
+    for (; at + 8 <= count; at += 8) {
+        const __m256 old = _mm256_loadu_ps(most + at);
+        const __m256 value = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(halves + at)));
+        /* max gives its second operand where one is NaN: that is the old one if it is */
+        const __m256 stays = _mm256_cmp_ps(old, old, _CMP_UNORD_Q);
+        _mm256_storeu_ps(most + at, _mm256_blendv_ps(_mm256_max_ps(old, value), old, stays));
+    }
+    portable_kernels.maximum(most + at, halves + at, count - at);
 }
 
 TARGET static void to_float(float *values, const uint16_t *halves, int count) {
@@ -155,20 +180,6 @@ TARGET static void to_half(uint16_t *halves, const float *values, int count) {
     for (; at + 8 <= count; at += 8)
         _mm_storeu_si128((__m128i *)(halves + at), halves_of(_mm256_loadu_ps(values + at)));
     portable_kernels.to_half(halves + at, values + at, count - at);
-}
-
-TARGET static uint32_t largest(const float *values, int count) {
-    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-    __m256i found = _mm256_setzero_si256();
-    int at = 0;
-    for (; at + 8 <= count; at += 8)
-        found = _mm256_max_epu32(
-            found, _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(values + at)), magnitude));
-    uint32_t lanes[8], most = portable_kernels.largest(values + at, count - at);
-    _mm256_storeu_si256((__m256i *)lanes, found);
-    for (int lane = 0; lane < 8; lane++)
-        if (lanes[lane] > most) most = lanes[lane];
-    return most;
 }
 
 TARGET static void to_bytes(uint8_t *bytes, const float *values, int count, float inverse, int limit, uint8_t zero) {
@@ -190,6 +201,7 @@ const struct kernels avx2_kernels = {
     .signed_zero = 0,
     .multiply = multiply,
     .finish = finish,
+    .maximum = maximum,
     .to_float = to_float,
     .to_half = to_half,
     .largest = largest,

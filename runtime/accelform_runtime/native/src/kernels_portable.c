@@ -1,4 +1,5 @@
 /* Plain C for every processor: what the vector kernels are measured against. */
+#include <math.h>
 #include <string.h>
 
 #include "kernels.h"
@@ -48,33 +49,41 @@ static void multiply(const struct tile *tile) {
         const float *weight_scales = tile->weight_scales;
         float *totals = tile->totals + position * tile->total_stride;
         for (int output = 0; output < PAIR; output++) totals[output] = 0;
-        for (int tap = 0; tap < tile->taps; tap++) {
-            const uint8_t *bytes = tile->bytes[run] + place * tile->byte_stride + tile->tap_bytes[tap];
-            const float *scales = tile->scales[run] + place * tile->scale_stride + tile->tap_scales[tap];
-            for (int block = 0; block < tile->blocks; block++) {
-                int32_t sums[PAIR] = {0};
-                const int quads = block + 1 == tile->blocks ? tile->last_quads : tile->quads;
-                for (int quad = 0; quad < quads; quad++) {
-                    int8_t values[4];
-                    memcpy(values, bytes + (int64_t)block * tile->block_bytes + 4 * quad, sizeof values);
-                    for (int output = 0; output < PAIR; output++, weights += 4)
-                        for (int channel = 0; channel < 4; channel++)
-                            sums[output] += values[channel] * weights[channel];
-                }
-                for (int output = 0; output < PAIR; output++) {
-                    const float product = (float)sums[output] * weight_scales[output];
-                    totals[output] += product * scales[block];
-                }
-                weight_scales += PAIR;
+        for (int number = 0; number < tile->part_count; number++) {
+            const struct part *part = &tile->parts[number];
+            const uint8_t *bytes = tile->bytes[run] + place * tile->byte_stride + part->bytes;
+            const float scale = tile->scales[run][place * tile->scale_stride + part->scales];
+            int32_t sums[PAIR] = {0};
+            for (int64_t quad = 0; quad < part->quads; quad++, bytes += 4) {
+                int8_t values[4];
+                memcpy(values, bytes, sizeof values);
+                for (int output = 0; output < PAIR; output++, weights += 4)
+                    for (int channel = 0; channel < 4; channel++) sums[output] += values[channel] * weights[channel];
             }
+            for (int output = 0; output < PAIR; output++) {
+                const float product = (float)sums[output] * weight_scales[output];
+                totals[output] += product * scale;
+            }
+            weight_scales += PAIR;
         }
     }
+}
+
+static uint32_t largest(const float *values, int count) {
+    uint32_t found = 0;
+    for (int at = 0; at < count; at++) {
+        uint32_t bits;
+        memcpy(&bits, &values[at], sizeof bits);
+        bits &= 0x7fffffff;
+        if (bits > found) found = bits;
+    }
+    return found;
 }
 
 /* max(value, 0) where zeros are +0 and a NaN stays one */
 static float positive(float value) { return value > 0 || value != value ? value : 0; }
 
-static void finish(const struct finish *finish, float *values, int count) {
+static uint32_t finish(const struct finish *finish, float *values, int count) {
     for (int at = 0; at < count; at++) {
         float value = values[at] + finish->bias[at];
         if (finish->relu) value = positive(value);
@@ -91,6 +100,14 @@ static void finish(const struct finish *finish, float *values, int count) {
         if (finish->out && !finish->is_float) ((uint16_t *)finish->out)[at] = half_of(value);
         values[at] = value;
     }
+    return largest(values, count);
+}
+
+static void maximum(float *most, const uint16_t *halves, int count) {
+    for (int at = 0; at < count; at++) {
+        const float value = float_of(halves[at]);
+        most[at] = most[at] > value || most[at] != most[at] ? most[at] : value;
+    }
 }
 
 static void to_float(float *values, const uint16_t *halves, int count) {
@@ -101,25 +118,13 @@ static void to_half(uint16_t *halves, const float *values, int count) {
     for (int at = 0; at < count; at++) halves[at] = half_of(values[at]);
 }
 
-static uint32_t largest(const float *values, int count) {
-    uint32_t found = 0;
-    for (int at = 0; at < count; at++) {
-        uint32_t bits;
-        memcpy(&bits, &values[at], sizeof bits);
-        bits &= 0x7fffffff;
-        if (bits > found) found = bits;
-    }
-    return found;
-}
-
 static void to_bytes(uint8_t *bytes, const float *values, int count, float inverse, int limit, uint8_t zero) {
-    const float high = (float)limit, magic = 0x1.8p23f;
+    const float high = (float)limit;
     for (int at = 0; at < count; at++) {
         float value = values[at] * inverse;
         value = value < high ? value : high;
         value = value > -high ? value : -high;
-        const volatile float shifted = value + magic; /* rounds to an integer, ties to even */
-        bytes[at] = (uint8_t)((int)(shifted - magic) + zero);
+        bytes[at] = (uint8_t)(lrintf(value) + zero); /* to nearest, ties to even */
     }
 }
 
@@ -128,6 +133,7 @@ const struct kernels portable_kernels = {
     .signed_zero = 0,
     .multiply = multiply,
     .finish = finish,
+    .maximum = maximum,
     .to_float = to_float,
     .to_half = to_half,
     .largest = largest,

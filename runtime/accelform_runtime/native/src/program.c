@@ -281,7 +281,7 @@ const char *program_load(struct engine *engine, const struct program *program, i
     *op_at_fault = ABSENT;
     for (int index = 0; index < engine->threads; index++) {
         struct scratch *scratch = &engine->scratches[index];
-        scratch->totals = engine_memory(engine, TILE_POSITIONS * engine->total_stride, sizeof(float));
+        scratch->totals = engine_memory(engine, STRIP_TILES * TILE_POSITIONS * engine->total_stride, sizeof(float));
         scratch->first = engine_memory(engine, engine->widest, sizeof(float));
         scratch->second = engine_memory(engine, engine->widest, sizeof(float));
         scratch->wide = engine_memory(engine, engine->widest, sizeof(double));

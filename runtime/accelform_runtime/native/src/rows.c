@@ -43,6 +43,11 @@ static void max_pool(struct engine *engine, const struct op *op, int row, int co
     for (int at = 0; at < op->channels; at++) most[at] = -INFINITY;
     for (int tap = 0; tap < op->kernel[0] * op->kernel[1]; tap++) {
         if (!under(op, row, column, tap, &at_row, &at_column)) continue;
+        if (!op->source->is_float) {
+            const int64_t place = (at_row * op->source->width + at_column) * op->source->stride;
+            engine->kernels->maximum(most, (const uint16_t *)op->source->base + place, op->channels);
+            continue;
+        }
         const float *values = values_at(engine, op->source, at_row, at_column, 0, op->channels, scratch->second);
         for (int at = 0; at < op->channels; at++)
             most[at] = most[at] > values[at] || most[at] != most[at] ? most[at] : values[at];
