@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from accelform_runtime.errors import UserError
 from accelform_runtime.server.config import ServiceConfig
 from accelform_runtime.server.logs import Log
+from accelform_runtime.server.queue import WORKER
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,5 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def leave(code: int) -> NoReturn:
+    """Ends the process, also where a call that was given up still computes: native code cannot be interrupted.
+
+    Leaving in the ordinary way would take down what its thread stands on, and the process would abort.
+    """
+    if any(thread.name == WORKER for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -13,9 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from accelform_runtime.errors import DeadlinePassed, Overloaded
+
+WORKER: Final = "fpga"
+"""Name of the worker's thread."""
 
 Wanted = Callable[[], bool]
 Work = Callable[[Wanted], Any]
@@ -39,7 +42,7 @@ class FpgaQueue:
         self._running: _Job | None = None
         self._closed = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._serve, name="fpga", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=WORKER, daemon=True)
         self._thread.start()
 
     async def run(self, work: Work, *, deadline: float | None = None, wait_until: float | None = None) -> Any:

@@ -23,7 +23,7 @@ def failure(service) -> tuple[int, dict]:
 
 def test_drain_finishes_accepted_calls(start, image, request_of, eventually):
     """After SIGTERM running and waiting calls finish, new ones are turned away, and the server exits with 0."""
-    own = start(max_queue=2)
+    own = start(max_queue=2, drain_seconds=60.0)
     calls = [own.begin(request_of(*[image(SLOW)] * 2)) for _ in range(3)]
     own.process.send_signal(signal.SIGTERM)
     eventually(lambda: own.events("draining"), "the drain")
@@ -31,7 +31,7 @@ def test_drain_finishes_accepted_calls(start, image, request_of, eventually):
     error = own.refusal(request_of(image()), timeout=5)
 
     assert error.code() is StatusCode.UNAVAILABLE
-    assert own.process.wait(20) == 0
+    assert own.process.wait(90) == 0
     assert [call.code() for call in calls] == [StatusCode.OK] * 3
     assert own.events("stopped")
 
