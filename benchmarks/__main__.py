@@ -7,9 +7,10 @@ import importlib
 import json
 from pathlib import Path
 
-from benchmarks import machine, readme
+from benchmarks import machine, numerics_doc, readme
+from benchmarks.peer_tools.environment import PeersUnavailable
 
-NAMES = ("numerics", "serving", "small_model", "lifecycle", "accuracy")
+NAMES = ("numerics", "peers", "conformance", "serving", "small_model", "lifecycle", "accuracy")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -23,11 +24,16 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     for name in names:
         print(f"{name}: measuring", flush=True)
-        result = {"machine": machine.describe(), name: importlib.import_module(f"benchmarks.{name}").run()}
+        try:
+            result = {"machine": machine.describe(), name: importlib.import_module(f"benchmarks.{name}").run()}
+        except PeersUnavailable as error:
+            print(f"{name}: skipped, {error}", flush=True)
+            continue
         text = json.dumps(result, indent=2) + "\n"
         (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
         print(text, flush=True)
     readme.update()
+    numerics_doc.update()
 
 
 if __name__ == "__main__":

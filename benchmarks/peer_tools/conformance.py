@@ -140,6 +140,7 @@ def main() -> None:
             "mantissa_bits": column.fmt.mantissa_bits,
             "block_size": column.fmt.block_size,
             "rounding": column.fmt.rounding,
+            "overflow": column.fmt.overflow,
         }
         try:
             entry["version"] = tools.tool_version(column.tool)
