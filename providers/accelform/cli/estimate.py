@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from accelform.errors import ModelSourceMissing
+
 if TYPE_CHECKING:
     from accelform_runtime.network.network import Network
     from accelform_runtime.timing.estimate import Estimate, LayerEstimate
@@ -86,7 +88,13 @@ def _subject(model: str) -> Subject:
         return Subject(name=model, title=family.title, family=model, mismatch="", network=family.network())
     from accelform.sources import read_source
 
-    source = read_source(Path(model), progress=lambda line: print(line, file=sys.stderr))
+    path = Path(model)
+    if not path.exists():
+        raise ModelSourceMissing(
+            f"{model} is neither a family nor a file or folder. Families: {', '.join(FAMILIES)}; "
+            "a model's path is relative to the working directory."
+        )
+    source = read_source(path, progress=lambda line: print(line, file=sys.stderr))
     known = FAMILIES.get(source.family or "")
     title = f"{source.path.name}: {known.title if known else source.network.name}"
     return Subject(name=model, title=title, family=source.family, mismatch=source.mismatch, network=source.network)
@@ -105,8 +113,8 @@ def _page(subject: Subject, estimate: Estimate, *, layers: bool) -> str:
         ("one tap per vector", f"{estimate.latency_per_tap_ms:.3f} ms", ""),
         ("occupancy", f"{estimate.occupancy_ms:.3f} ms", f"at least {estimate.occupancy_analytic_ms:.3f} ms"),
         ("throughput", f"{estimate.throughput_per_second:.0f} images/s", "one FPGA, one image at a time"),
-        ("work", f"{estimate.multiply_accumulates / 1e9:.2f} GMAC", _use(estimate)),
-        ("weights", f"{estimate.weight_bytes / 1e6:.1f} MB", _streaming(estimate)),
+        ("work", f"{estimate.multiply_accumulates / 1e9:.4g} GMAC", _use(estimate)),
+        ("weights", f"{estimate.weight_bytes / 1e6:.4g} MB", _streaming(estimate)),
     )
     lines = [f"{subject.title} on {estimate.fpga}, {estimate.number_format}: one image", ""]
     lines += [f"{name:<22}  {value:>14}  {note}".rstrip() for name, value, note in rows]

@@ -6,7 +6,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from accelform.cli.estimate import Subject, as_plain
 from accelform.cli.main import main
@@ -82,10 +85,35 @@ def test_a_variant_says_why_it_has_no_bitstream() -> None:
     assert 0.5 < plain["estimate"]["latency_ms"] < 1.788
 
 
+def test_a_network_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An ONNX file that no family matches is estimated all the same, and the first difference is printed."""
+    weights = numpy_helper.from_array(np.ones((256, 3, 3, 3), np.float32), "weights")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "weights"], ["maps"], kernel_shape=[3, 3]),
+            helper.make_node("Relu", ["maps"], ["relu"]),
+            helper.make_node("GlobalAveragePool", ["relu"], ["mean"]),
+        ],
+        "own",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 34, 34])],
+        [helper.make_tensor_value_info("mean", TensorProto.FLOAT, [1, 256, 1, 1])],
+        [weights],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "own.onnx")
+
+    assert main(["estimate", str(tmp_path / "own.onnx"), "--json", "--layers"]) == 0
+
+    plain = json.loads(capsys.readouterr().out)
+    assert (plain["family"], plain["bitstream"]) == (None, None)
+    assert "the FPGA" in plain["mismatch"]
+    (layer,) = plain["estimate"]["layers"]
+    assert (layer["tiles"], layer["cycles"]) == (2, 32 * 32 * 8)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["resnet51"], "resnet51"),
+        (["resnet51"], "resnet51 is neither a family nor a file or folder. Families: resnet50, resnet152"),
         (["resnet50", "--number-format", "int8"], "no number format 'int8'; known: "),
     ],
 )
