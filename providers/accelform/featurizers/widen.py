@@ -80,10 +80,12 @@ def _origins(source: Step, target: Step, copies: Mapping[str, np.ndarray], wide:
 def _convolution(
     variables: Arrays, conv: Convolution, inputs: np.ndarray, outputs: np.ndarray
 ) -> dict[str, np.ndarray]:
-    weights = variables[conv.weights][:, :, inputs[:, None], outputs[None, :]]
+    import numpy as np
+
     # The image keeps its three channels, so the first layer has no copies to share the sum among.
-    weights /= _times(inputs)
-    result = {conv.weights: weights}
+    shared = variables[conv.weights] / np.float32(_times(inputs))
+    # Outputs first: inputs are then copied as whole rows.
+    result = {conv.weights: shared.take(outputs, axis=3).take(inputs, axis=2)}
     if conv.biases is not None:
         result[conv.biases] = variables[conv.biases][outputs]
     if conv.batch_norm is not None:
