@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -172,7 +173,8 @@ def _result(reply: bytes, call: grpc.Call, round_trip_ms: float) -> ScoreResult:
         )
     measured = trailing.get(protocol.MEASURED_KEY)
     return ScoreResult(
-        outputs={name: tensors.to_numpy(proto) for name, proto in response.outputs.items()},
+        # A map of protobuf has no order of its own.
+        outputs={name: tensors.to_numpy(response.outputs[name]) for name in sorted(response.outputs, key=_counting)},
         model_name=response.model_spec.name,
         model_version=response.model_spec.version.value,
         request_id=str(initial.get(protocol.REQUEST_ID_KEY, "")),
@@ -184,6 +186,11 @@ def _result(reply: bytes, call: grpc.Call, round_trip_ms: float) -> ScoreResult:
         bitstream=str(trailing.get(protocol.BITSTREAM_KEY, "")),
         exactness=_exactness(trailing),
     )
+
+
+def _counting(name: str) -> list[tuple[int, str]]:
+    """Sorts out_2 before out_10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def _exactness(trailing: Mapping[str, Any]) -> Exactness | None:

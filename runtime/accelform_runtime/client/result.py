@@ -38,7 +38,7 @@ class ScoreResult:
     """The answer to one call."""
 
     outputs: Mapping[str, NDArray[Any]]
-    """Outputs by the names the call used; each has the batch as its first dimension."""
+    """Outputs by the names the call used; each has the batch as its first dimension. Sorted, numbers by value."""
     model_name: str
     model_version: int
     request_id: str

@@ -333,7 +333,7 @@ def start(tmp_path: Path, bundle: Path, started: Callable[..., Service]) -> Star
 
     def run(*, ready: bool = True, model_folder: Path = bundle, **settings: Any) -> Service:
         service = started(tmp_path / f"service-{next(numbers)}", model_folder, settings)
-        return ready_service(service) if ready else service
+        return wait_until_serving(service) if ready else service
 
     return run
 
@@ -341,7 +341,7 @@ def start(tmp_path: Path, bundle: Path, started: Callable[..., Service]) -> Star
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory, bundle: Path, started: Callable[..., Service]) -> Service:
     """One server for all tests that only call it."""
-    return ready_service(started(tmp_path_factory.mktemp("shared") / "service", bundle, {}))
+    return wait_until_serving(started(tmp_path_factory.mktemp("shared") / "service", bundle, {}))
 
 
 @pytest.fixture(scope="session")
@@ -349,10 +349,16 @@ def tensor_service(tmp_path_factory: pytest.TempPathFactory, started: Callable[.
     """A server of a small model that takes a tensor, in onnxruntime, whose answers may need a certificate."""
     folder = tmp_path_factory.mktemp("tensors")
     model = write_split_bundle(folder / "model")
-    return ready_service(started(folder / "service", model, {"engine": "onnxruntime"}))
+    return wait_until_serving(started(folder / "service", model, {"engine": "onnxruntime"}))
 
 
-def ready_service(service: Service) -> Service:
+@pytest.fixture(scope="session")
+def ready_service() -> Callable[[Service], Service]:
+    """ready_service(service): the same, once it serves."""
+    return wait_until_serving
+
+
+def wait_until_serving(service: Service) -> Service:
     """Waits for SERVING by the public health call."""
 
     def listening() -> int:
