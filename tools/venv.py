@@ -26,11 +26,15 @@ STAMP = "accelform-stamp"
 
 
 def stamp_of(project: Path) -> str:
-    """Return what an environment is made from: the lock, the package's metadata, the interpreter and the place."""
+    """Return what an environment is made from: the lock, the package's metadata and what it compiles, the interpreter,
+    whether there is a compiler, and the place."""
     digest = hashlib.sha256()
-    for name in ("requirements.lock", "pyproject.toml"):
-        digest.update((project / name).read_bytes() + b"\0")
-    digest.update(f"{sys.version_info[:2]} {project}".encode())
+    native = project / "runtime" / "accelform_runtime" / "native"
+    compiled = sorted([*native.glob("src/*.[ch]"), *native.glob("build.py")])
+    for path in (project / "requirements.lock", project / "pyproject.toml", project / "setup.py", *compiled):
+        digest.update(path.read_bytes() + b"\0")
+    compiler = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), "")
+    digest.update(f"{sys.version_info[:2]} {compiler} {project}".encode())
     return digest.hexdigest()
 
 
