@@ -135,7 +135,7 @@ def _runtime_files() -> list[LayerFile]:
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         )
         for path in paths
-        if path.suffix not in (".pyc", ".pyi")
+        if path.suffix not in (".pyc", ".pyi", ".c", ".h") and not path.name.startswith(".")
     ]
 
 
