@@ -20,7 +20,7 @@ from accelform.topology.graph import FLOATS, Node, check_tensor_size
 Array = npt.NDArray[Any]
 
 MAX_FOLDED = 2**28
-"""Elements of a folded constant; larger results stay unknown."""
+"""Elements of all folded constants of a graph together; what would be more stays unknown."""
 
 SMALL = 4096
 """Floating-point constants of up to this many elements are read even where weights are not asked for."""
@@ -100,8 +100,18 @@ def initializer(name: str, tensor: TensorProto, *, with_weights: bool) -> Consta
     return Constant(name, tensor=tensor, real=real)
 
 
-def fold(node: Node, inputs: Sequence[Constant | None], *, with_weights: bool) -> Constant | None:
+class Budget:
+    """How many elements may still be folded: a small file can ask for any number."""
+
+    def __init__(self) -> None:
+        self.left = MAX_FOLDED
+
+
+def fold(
+    node: Node, inputs: Sequence[Constant | None], *, with_weights: bool, budget: Budget | None = None
+) -> Constant | None:
     """The first output of a node whose inputs are all known (None: an optional input that is left out)."""
+    budget = budget or Budget()
     if node.op == "Constant":
         return _constant(node, with_weights=with_weights)
     work = FOLDS.get(node.op)
@@ -109,26 +119,28 @@ def fold(node: Node, inputs: Sequence[Constant | None], *, with_weights: bool) -
         return None
     arrays: list[Any] = [None if entry is None else entry.array() for entry in inputs]
     try:
+        if _elements(node, arrays) > budget.left:
+            return None
         with np.errstate(all="ignore"):
             result = work(node, arrays)
     except (ValueError, IndexError, TypeError, KeyError, ArithmeticError, MemoryError):
         return None
     if result is None or result.size > MAX_FOLDED:
         return None
+    if not any(array is not None and np.may_share_memory(result, array) for array in arrays):
+        budget.left -= result.size
     origin = next((entry.name for entry in inputs if entry is not None), node.label)
     return Constant(origin, array=np.asarray(result), real=all(entry is None or entry.real for entry in inputs))
 
 
-def axes_of(node: Node, constants: Mapping[str, Constant], *, position: int = 1) -> tuple[int, ...] | None:
-    """The axes that an operator works along: an attribute in older opsets, an input in newer. None: not given."""
-    if (given := node.attribute("axes")) is not None:
-        return tuple(given)
-    name = node.input(position)
-    if not name:
-        return None
-    if name not in constants:
-        raise KeyError(name)
-    return tuple(int(axis) for axis in constants[name].array().reshape(-1))
+def _elements(node: Node, arrays: Sequence[Any]) -> int:
+    """An upper limit of what a fold allocates; those that check for themselves are not looked at."""
+    given = [array for array in arrays if array is not None]
+    if node.op == "Gather":
+        return int(given[1].size * given[0].size // max(1, given[0].shape[node.attribute("axis", 0)]))
+    if node.op in _BROADCAST:
+        return prod(np.broadcast_shapes(*(array.shape for array in given)))
+    return sum(array.size for array in given) if node.op not in _SHAPED else 0
 
 
 def reshaped(old: tuple[int, ...], wanted: Sequence[int], *, allow_zero: bool = False) -> tuple[int, ...]:
@@ -307,6 +319,20 @@ FOLDS: Mapping[str, Callable[[Node, Sequence[Array]], Array | None]] = {
     "ReduceMax": _reduce(np.max),
     "ReduceMin": _reduce(np.min),
 }
+
+_BROADCAST = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Equal", "Where")
+_SHAPED = (
+    "Shape",
+    "Size",
+    "ConstantOfShape",
+    "Range",
+    "Expand",
+    "Tile",
+    "Identity",
+    "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+)
 
 _NUMBERS = (
     *FLOATS,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from accelform.errors import InvalidWeights
+from accelform.errors import InvalidWeights, UnsupportedModel
 from accelform.topology.raw import Raw, Vector
 from accelform_runtime.network.parameters import Parameters, StepArrays
 from accelform_runtime.network.steps import (
@@ -28,6 +28,7 @@ from accelform_runtime.network.steps import (
 )
 from accelform_runtime.numerics.quantiser import Floats
 
+MAX_WEIGHTS = 2**29
 FOLD_ROWS = 2**22
 """Weights that are folded in float64 at a time, so that a layer of 100 million takes no gigabyte."""
 
@@ -80,12 +81,20 @@ class Fused:
 
         Raises:
             InvalidWeights: values that are NaN or infinite, or become so when batch norm is folded in
+            UnsupportedModel: there are too many
         """
-        return {
-            name: _arrays(draft)
+        drafts = {
+            name: draft
             for name, draft in self.drafts.items()
             if name in only and draft.raw.kind in ("convolution", "affine", "relu", "normalise")
         }
+        total = sum(draft.raw.kernel.constant.size for draft in drafts.values() if draft.raw.kernel is not None)
+        if total > MAX_WEIGHTS:
+            raise UnsupportedModel(
+                f"the network has {total:,} weights; at most {MAX_WEIGHTS:,} are converted: none of the networks that "
+                f"the FPGA was made for has a third of that"
+            )
+        return {name: _arrays(draft) for name, draft in drafts.items()}
 
 
 def fuse(raws: Sequence[Raw], needed: Sequence[int]) -> Fused:

@@ -120,6 +120,13 @@ def read_graph(
     )
 
 
+def foreign_types(graph: Graph) -> str:
+    """The floating-point types of weights that are not float32; empty if all are."""
+    found = {tensor.data_type for tensor in graph.initializers.values() if len(tensor.dims) > 1}
+    names = {TensorProto.FLOAT16: "float16", TensorProto.DOUBLE: "float64", TensorProto.BFLOAT16: "bfloat16"}
+    return " and ".join(name for kind, name in names.items() if kind in found)
+
+
 def _opset(model: onnx.ModelProto) -> int:
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not versions or not model.graph.node:

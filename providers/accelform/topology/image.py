@@ -15,6 +15,7 @@ from accelform_runtime.network.steps import Maps
 PASSED = ("Identity", "Dropout", "Pad", "Transpose", "Cast")
 """Operators between the image and the first convolution that belong to the FPGA's part."""
 
+MAX_IMAGE = 2**25
 MAX_FRONT = 500
 """Nodes before the image whose shapes are looked into."""
 
@@ -80,6 +81,11 @@ def _start(
         raise UnsupportedModel(
             f"the convolution {first.label} takes {constants[first.inputs[1]].shape[1]} channels, and the image "
             f"{value} has shape {list(dims)}: grouped or misfitting first layers can't run on the FPGA"
+        )
+    if maps.size > MAX_IMAGE:
+        raise UnsupportedModel(
+            f"the image {value} has shape {list(dims)}: at most {MAX_IMAGE:,} values are taken; export the model with "
+            f"the size that it is used with"
         )
     return MapValue(raw=0, maps=maps, order=order, shape=(1, *dims[1:]))
 

@@ -88,7 +88,7 @@ def pad(lifter: Lifter, node: Node) -> Value:
     if fill is None:
         raise NotLiftable("pads with a value that is computed while it runs")
     padding = (before[row], before[column], after[row], after[column])
-    return replace(value, shape=shape, padding=padding, fill=fill)
+    return replace(value, order=value.layout or value.order, shape=shape, padding=padding, fill=fill)
 
 
 def shape_of(lifter: Lifter, node: Node) -> Value:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from accelform.topology.constants import Constant, fold, initializer
+from accelform.topology.constants import Budget, Constant, fold, initializer
 from accelform.topology.graph import Graph, Node
 from accelform.topology.raw import Raw, Vector
-from accelform.topology.values import MapValue, NotLiftable, Value
+from accelform.topology.values import MapValue, NotLiftable, Order, Value
 from accelform_runtime.network.steps import Maps
+
+MAX_MAPS = 2**27
+"""Elements of the maps of one step."""
 
 Handler = Callable[["Lifter", Node], Value]
 
@@ -33,6 +36,13 @@ class Lifter:
     refusals: dict[str, str] = field(default_factory=dict)
 
     def add(self, raw: Raw) -> int:
+        """Its index.
+
+        Raises:
+            NotLiftable: it gives more than any FPGA could hold
+        """
+        if raw.maps.size > MAX_MAPS:
+            raise NotLiftable(f"gives maps of {raw.maps.height} x {raw.maps.width} x {raw.maps.channels}")
         self.raws.append(raw)
         return len(self.raws) - 1
 
@@ -83,15 +93,15 @@ class Lifter:
     def output(self, value: MapValue, raw: Raw) -> MapValue:
         """A new raw step whose maps are written as `value` is, with its own sizes."""
         maps, layout = raw.maps, value.layout
-        shape = value.shape
+        shape, order = value.shape, value.order
         if maps != value.maps or not value.plain:
             if layout is None:
                 raise NotLiftable("changes sizes of maps that were reshaped")
-            shape = written(maps, layout)
-        return replace(value, raw=self.add(raw), maps=maps, shape=shape, padding=(0, 0, 0, 0), fill=0.0)
+            shape, order = written(maps, layout), layout
+        return replace(value, raw=self.add(raw), maps=maps, order=order, shape=shape, padding=(0, 0, 0, 0), fill=0.0)
 
 
-def written(maps: Maps, order: str) -> tuple[int, ...]:
+def written(maps: Maps, order: Order) -> tuple[int, ...]:
     """The shape of maps with a batch axis, channels first or last."""
     sides = (maps.height, maps.width)
     return (1, maps.channels, *sides) if order == "CHW" else (1, *sides, maps.channels)
@@ -125,17 +135,20 @@ def known_constants(graph: Graph, *, with_weights: bool) -> dict[str, Constant]:
             continue
         if (constant := initializer(name, tensor, with_weights=with_weights)) is not None:
             found[name] = constant
+    budget = Budget()
     for node in graph.nodes:
-        fold_node(node, found, graph, with_weights=with_weights)
+        fold_node(node, found, graph, with_weights=with_weights, budget=budget)
     return found
 
 
-def fold_node(node: Node, constants: dict[str, Constant], graph: Graph, *, with_weights: bool) -> None:
+def fold_node(
+    node: Node, constants: dict[str, Constant], graph: Graph, *, with_weights: bool, budget: Budget | None = None
+) -> None:
     """Adds the first output of `node` to `constants` if all its inputs are there."""
     if any(name and name not in constants for name in node.inputs) or node.outputs[0] in graph.inputs:
         return
     inputs = [constants.get(name) if name else None for name in node.inputs]
-    if (result := fold(node, inputs, with_weights=with_weights)) is not None:
+    if (result := fold(node, inputs, with_weights=with_weights, budget=budget)) is not None:
         constants[node.outputs[0]] = result
 
 
@@ -156,11 +169,13 @@ def lift(
     lifter = Lifter(graph=graph, with_weights=with_weights, constants=constants)
     lifter.values[image] = start
     lifter.add(Raw(kind="image", sources=(), maps=start.maps, node=image))
+    budget = Budget()
     for node in graph.nodes:
         if not node.outputs or node.outputs[0] in lifter.values:
             continue
         if not any(name in lifter.values for name in node.inputs):
-            fold_node(node, constants, graph, with_weights=with_weights)
+            if node.outputs[0] not in constants:
+                fold_node(node, constants, graph, with_weights=with_weights, budget=budget)
             continue
         handler = handlers.get(node.op)
         try:
@@ -168,7 +183,9 @@ def lift(
                 raise NotLiftable("is an operator that the FPGA does not have")
             lifter.values[node.outputs[0]] = handler(lifter, node)
         except NotLiftable as refusal:
-            if node.outputs[0] in constants:
-                continue
-            lifter.refusals[node.label] = f"{node.label} ({node.op}) {refusal}"
+            if node.outputs[0] not in constants:
+                lifter.refusals[node.label] = f"{node.label} ({node.op}) {refusal}"
+        except (ValueError, TypeError, LookupError, ArithmeticError):
+            # Attributes of the wrong type, axes that aren't there, ...: whoever runs the graph will say what is wrong.
+            lifter.refusals[node.label] = f"{node.label} ({node.op}) has settings that don't fit its inputs"
     return lifter

@@ -11,7 +11,7 @@ from accelform.topology.constants import Constant
 from accelform.topology.graph import Node
 from accelform.topology.lifter import Handler, Lifter, per_channel
 from accelform.topology.raw import Raw, Vector
-from accelform.topology.values import MapValue, NormValue, NotLiftable, Value
+from accelform.topology.values import MapValue, NormValue, NotLiftable, Order, Value
 from accelform_runtime.network.steps import Maps
 
 UNBOUNDED = 1e30
@@ -118,11 +118,14 @@ def concat(lifter: Lifter, node: Node) -> Value:
     values = [lifter.maps(node, index) for index in range(len(node.inputs))]
     first = values[0]
     axis = node.attribute("axis") % len(first.shape)
+    order: Order = "HWC" if axis == len(first.shape) - 1 else "CHW"
+    if len(first.shape) == 2:
+        order = first.order
     for value in values:
         same_sides = (value.maps.height, value.maps.width) == (first.maps.height, first.maps.width)
         if value.channel_axis != axis or not same_sides or len(value.shape) != len(first.shape):
             raise NotLiftable(f"joins along axis {axis}, which is not the channels of maps of one size")
-        if first.order not in value.orders:
+        if order not in value.orders:
             raise NotLiftable("joins maps of different layouts")
     if len(values) == 1:
         return first
@@ -136,7 +139,7 @@ def concat(lifter: Lifter, node: Node) -> Value:
         non_negative=all(lifter.raws[value.raw].non_negative for value in values),
     )
     shape = (*first.shape[:axis], channels, *first.shape[axis + 1 :])
-    return replace(first, raw=lifter.add(raw), maps=out, shape=shape)
+    return replace(first, raw=lifter.add(raw), maps=out, order=order, shape=shape)
 
 
 def _relu(lifter: Lifter, node: Node, value: MapValue) -> MapValue:

@@ -12,7 +12,7 @@ from accelform.conversion.split import SplitModel
 from accelform.errors import UnsupportedModel
 from accelform.topology.cut import Slice, backwards, check_operators, front_graph, head_graph
 from accelform.topology.fuse import Fused, fuse
-from accelform.topology.graph import Graph, read_graph
+from accelform.topology.graph import Graph, foreign_types, read_graph
 from accelform.topology.image import find_image
 from accelform.topology.layout import LAYOUT_HANDLERS
 from accelform.topology.lifter import Lifter, known_constants, lift
@@ -47,6 +47,7 @@ def split_onnx(
     input_tensors: Sequence[str] | None = None,
     output_tensors: Sequence[str] | None = None,
     with_weights: bool = True,
+    progress: Callable[[str], None] | None = None,
 ) -> SplitModel:
     """Lifts as much of `model` as the FPGA can run into a network, and matches that with the five families.
 
@@ -57,6 +58,7 @@ def split_onnx(
     Args:
         input_tensors, output_tensors: where the served part begins and ends; the graph's own ends if empty
         with_weights: False reads the topology only: no parameters, no front and no head
+        progress: is told what happens to the model's numbers
 
     Raises:
         NotAModel: the file's contents don't fit each other
@@ -67,6 +69,8 @@ def split_onnx(
     graph = read_graph(model, input_tensors=input_tensors, output_tensors=output_tensors)
     constants = known_constants(graph, with_weights=with_weights)
     image, start = find_image(graph, constants)
+    if progress is not None and (types := foreign_types(graph)):
+        progress(f"weights are {types} in the file and become float32; the FPGA's part computes in its own format")
     front = backwards(graph, [image], constants)
     _check_inputs(graph, front, image)
     lifter = lift(graph, constants, HANDLERS, image=image, start=start, with_weights=with_weights)

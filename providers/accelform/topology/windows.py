@@ -87,7 +87,8 @@ def _dense(lifter: Lifter, node: Node, *, transposed: bool, scale: float) -> Map
         height, width = maps.height, maps.width
         shape = (*value.shape[:-1], out_channels)
         out = Maps(height=1, width=1, channels=out_channels)
-    elif value.channel_axis == len(value.shape) - 1 and value.order in ("HWC",) and in_channels == maps.channels:
+    elif value.channel_axis == len(value.shape) - 1 and "HWC" in value.orders and in_channels == maps.channels:
+        value = replace(value, order="HWC")
         height, width = 1, 1
         shape = (*value.shape[:-1], out_channels)
         out = Maps(height=maps.height, width=maps.width, channels=out_channels)
@@ -235,8 +236,6 @@ def _pool(lifter: Lifter, node: Node, value: MapValue, *, kind: str) -> Value:
 
 def _channels_first(value: MapValue) -> MapValue:
     """The same values read as [1, C, H, W]."""
-    if value.layout == "CHW":
-        return value
     height, width = value.sides
     if "CHW" in value.orders and value.shape == (1, value.maps.channels, height, width):
         return replace(value, order="CHW")
