@@ -66,7 +66,7 @@ class Estimate:
 
     Attributes:
         latency_ms: with fill, and with the waits of layers whose weights alone exceed the buffer; what smaller
-            layers wait is part of the fitted fill
+            layers wait is part of the fitted fill, unless the weights stream for longer than everything computes
         latency_unfitted_ms: compute cycles alone, no fitted value in it
         latency_per_tap_ms: compute cycles if a vector held channels of one kernel position only, as in the numerics
         latency_low_ms: lower bound, positions sharing tile engines, no fill, no waits
@@ -117,7 +117,11 @@ def estimate(layers: Sequence[ConvLayer], spec: FpgaSpec, fmt: NumberFormat) -> 
         stalls_ms(compute_ms, weight_bytes, bytes_per_ms=spec.ddr_bytes_per_ms, buffer_bytes=buffer_bytes, warm=state)
         for state in (True, False)
     )
-    certain = [stall if size > buffer_bytes else 0.0 for stall, size in zip(warm, weight_bytes, strict=True)]
+    ddr = sum(weight_bytes) / spec.ddr_bytes_per_ms
+    memory_bound = ddr > sum(compute_ms)
+    certain = [
+        stall if memory_bound or size > buffer_bytes else 0.0 for stall, size in zip(warm, weight_bytes, strict=True)
+    ]
     rows = tuple(
         LayerEstimate(
             name=layer.name,
@@ -136,8 +140,7 @@ def estimate(layers: Sequence[ConvLayer], spec: FpgaSpec, fmt: NumberFormat) -> 
     )
     latency = sum(compute_ms) + sum(certain)
     low = spec.milliseconds(sum(balanced))
-    ddr = sum(weight_bytes) / spec.ddr_bytes_per_ms
-    occupancy = latency * spec.occupancy_share
+    occupancy = max(latency * spec.occupancy_share, low, ddr)
     operations = 2 * sum(layer.multiply_accumulates for layer in layers)
     return Estimate(
         fpga=spec.name,
@@ -176,14 +179,15 @@ def _cycles(layer: ConvLayer, tiles: int, spec: FpgaSpec) -> float:
 def _provenance(spec: FpgaSpec, fmt: NumberFormat) -> dict[str, str]:
     emulated = "" if fmt.quantised else f"; {fmt.name} runs in emulation only, no FPGA computes in it"
     return {
-        "latency_ms": "analytic: cycles and fill of every layer, waits of layers too large for the buffer; chosen: "
+        "latency_ms": "analytic: cycles and fill of every layer, waits of layers too large for the buffer (of all, "
+        "where the weights stream for longer than everything computes); chosen: "
         f"pools, sums and norms between convolutions overlap with them{emulated}",
         "latency_unfitted_ms": "analytic: cycles of every layer, no fitted value",
         "latency_per_tap_ms": "analytic: as latency_unfitted_ms, each kernel position's channels padded to vectors of "
         "their own; 122 % above the published ResNet-50, so the FPGA packed them",
         "latency_low_ms": "analytic: tile engines never idle, no fill, no waits",
         "latency_high_ms": "analytic: every layer waits for all its weights, the buffer empty at the start",
-        "occupancy_ms": "latency_ms times occupancy_share",
+        "occupancy_ms": "latency_ms times occupancy_share, at least occupancy_analytic_ms",
         "occupancy_analytic_ms": "analytic: the larger of latency_low_ms and ddr_ms",
         "ddr_ms": "analytic: bytes of weights over sustained memory rate",
         **{f"fpga.{key}": source for key, source in spec.provenance.items()},

@@ -10,6 +10,7 @@ from accelform.errors import UnknownNumberFormat
 from accelform.featurizers.families import FAMILIES
 from accelform.featurizers.forecast import forecast
 from accelform_runtime.numerics import load_profile
+from accelform_runtime.numerics.format import profile_names
 from accelform_runtime.timing import ConvLayer, Estimate, estimate, load_spec
 
 PUBLISHED_MS = 1000 / 559
@@ -69,6 +70,18 @@ def test_only_vggs_dense_layers_wait_for_their_weights() -> None:
     assert found.ddr_stall_ms == pytest.approx(2.601, abs=1e-3)
     others = (name for name in FAMILIES if name != "vgg16")
     assert not any(forecast(FAMILIES[name].network(), number_format="bw-a10-cnn").ddr_stall_ms for name in others)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("number_format", profile_names())
+def test_no_forecast_is_faster_than_its_memory(name: str, number_format: str) -> None:
+    """In any number format: not done before the weights have arrived, and not free before they have for the next."""
+    found = forecast(FAMILIES[name].network(), number_format=number_format)
+    buffered_ms = 6.3e6 / (38.4e6 * 0.85)
+
+    assert found.latency_ms >= found.ddr_ms - buffered_ms
+    assert found.occupancy_ms >= max(found.ddr_ms, found.latency_low_ms)
+    assert found.latency_low_ms <= found.latency_ms <= found.latency_high_ms
 
 
 def test_vectors_of_one_tap_would_miss_what_was_published(resnet50: Estimate) -> None:
