@@ -14,8 +14,7 @@ WHY = {
     "zero": "negative values that round to zero stay −0; ours are +0",
     "subnormal": "our smallest step is 2⁻¹²⁶, a normal float32 number, so blocks of subnormals become zeros; the tool "
     "goes on with smaller steps",
-    "subnormal-qtorch": "a block of subnormals has exponent field zero, and the tool leaves its values as they are or "
-    "drops digits of another step",
+    "subnormal-qtorch": "a block of subnormals has exponent field zero: the tool rounds each value's own digits",
     "ties-up": "halves are rounded towards +∞, because they are rounded after a large positive number was added",
     "twice": "that addition rounds in float32 before the digits are cut: a value within 2⁻²² of a half counts as one",
     "overflow": "in the last binade the tool's helper values overflow",
@@ -42,9 +41,8 @@ REASONS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "brevitas": {
         **dict.fromkeys(("relu", "below-power"), ("threshold",)),
-        **dict.fromkeys(("normal", "ties", "spread", "power", "negative", "short"), ("threshold", "minus", "zero")),
+        **dict.fromkeys(("normal", "spread", "power", "negative", "short", "largest"), ("threshold", "minus", "zero")),
         "ties": ("threshold",),
-        "largest": ("threshold", "overflow", "zero"),
         "negative-zeros": ("threshold", "zero"),
         "subnormal": ("zero",),
     },

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from accelform_runtime.errors import BundleInvalid
 from accelform_runtime.protocol import tensors
@@ -21,6 +22,7 @@ NETWORK_FILE: Final = "fpga.json"
 PARAMETERS_FILE: Final = "fpga.npz"
 HEAD_FILE: Final = "head.onnx"
 IMAGE_ENCODING: Final = "image"
+HASHED_AT_ONCE: Final = 1 << 20
 _REMEDY: Final = "convert the model again, then build and deploy the image again"
 
 
@@ -118,28 +120,43 @@ class Bundle:
 
 def read_file(folder: Path, bundle: Bundle, name: str) -> bytes:
     """The bytes of the bundle's file `name`, once they match its digest. Raises BundleInvalid."""
-    path = folder / name
-    expected = bundle.files.get(name)
-    if expected is None:
+    if name not in bundle.files:
         raise BundleInvalid(f"model bundle {folder / DESCRIPTION_FILE} does not list {name}; {_REMEDY}")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BundleInvalid(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
-    if len(data) != expected.size_bytes:
-        raise BundleInvalid(
-            f"{path} has {len(data)} bytes, its bundle says {expected.size_bytes}; "
-            f"the file was altered or cut short; {_REMEDY}"
-        )
-    if hashlib.sha256(data).hexdigest() != expected.sha256:
-        raise BundleInvalid(f"{path} does not match the sha256 in its bundle: the file was altered; {_REMEDY}")
+    with _opened(folder / name) as stream:
+        data = stream.read()
+    _compare(folder / name, bundle.files[name], len(data), hashlib.sha256(data).hexdigest())
     return data
 
 
 def verify(folder: Path, bundle: Bundle) -> None:
     """Checks every file that the bundle lists, used or not. Raises BundleInvalid."""
-    for name in bundle.files:
-        read_file(folder, bundle, name)
+    for name, expected in bundle.files.items():
+        # In parts: a file that the chosen engine does not open should not fill the memory either.
+        with _opened(folder / name) as stream:
+            digest, size = hashlib.sha256(), 0
+            while part := stream.read(HASHED_AT_ONCE):
+                digest.update(part)
+                size += len(part)
+        _compare(folder / name, expected, size, digest.hexdigest())
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise BundleInvalid(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
+
+
+def _compare(path: Path, expected: FileInfo, size: int, sha256: str) -> None:
+    if size != expected.size_bytes:
+        raise BundleInvalid(
+            f"{path} has {size} bytes, its bundle says {expected.size_bytes}; "
+            f"the file was altered or cut short; {_REMEDY}"
+        )
+    if sha256 != expected.sha256:
+        raise BundleInvalid(f"{path} does not match the sha256 in its bundle: the file was altered; {_REMEDY}")
 
 
 def _input_problems(tensor: TensorInfo) -> list[str]:
