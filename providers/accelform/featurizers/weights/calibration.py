@@ -87,18 +87,19 @@ def _raw(step: Step, sources: list[np.ndarray], variables: Mapping[str, np.ndarr
 
 
 def _convolved(inputs: np.ndarray, weights: np.ndarray, window: Window) -> np.ndarray:
-    """Float64; a few images and a few outputs at a time."""
+    """Float64; a few images and a few products of each sum at a time."""
     out_channels = weights.shape[3]
+    matrix = weights.reshape(-1, out_channels)
     images_at_once = max(1, MAX_CHUNK_VALUES // (inputs[0].size * window.kernel[0] * window.kernel[1]))
-    outputs_at_once = max(1, MAX_CHUNK_VALUES // (weights.size // out_channels))
+    products_at_once = max(1, MAX_CHUNK_VALUES // out_channels)
     parts = []
     for images in _chunks(len(inputs), images_at_once):
         windows = _windows(inputs[images], window, 0.0)
-        rows = windows.reshape(-1, weights.size // out_channels)
-        product = np.empty((len(rows), out_channels))
-        for outputs in _chunks(out_channels, outputs_at_once):
-            product[:, outputs] = rows @ weights[..., outputs].reshape(rows.shape[1], -1).astype(np.float64)
-        parts.append(product.reshape(*windows.shape[:3], out_channels))
+        rows = windows.reshape(-1, len(matrix))
+        total = np.zeros((len(rows), out_channels))
+        for products in _chunks(len(matrix), products_at_once):
+            total += rows[:, products] @ matrix[products].astype(np.float64)
+        parts.append(total.reshape(*windows.shape[:3], out_channels))
     return np.concatenate(parts)
 
 
