@@ -112,6 +112,12 @@ class Bundle:
             found.append(
                 f"occupancy {self.occupancy_ms} ms must be above 0 and at most the latency {self.latency_ms} ms"
             )
+        told = {"family": self.family, "number_format": self.number_format}
+        found += [
+            f"{key} is {value!r}, which cannot be told in a header"
+            for key, value in told.items()
+            if not (value.isascii() and value.isprintable())
+        ]
         if MODEL_FILE not in self.files:
             found.append(f"{MODEL_FILE} is not among its files")
         found += [f"{name!r} is not the name of a file beside it" for name in self.files if not _plain(name)]

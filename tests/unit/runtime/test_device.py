@@ -135,6 +135,7 @@ def test_bundle_of_a_tensor_model(tmp_path):
         ({"estimate": {"latency_ms": 1, "occupancy_ms": 2}}, "occupancy"),
         ({"files": {}}, "model.onnx"),
         ({"version": "one"}, "incomplete"),
+        ({"family": "resnet\n50"}, "cannot be told in a header"),
         ({"inputs": "text"}, "incomplete"),
     ],
 )
