@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from accelform.featurizers.families import FAMILIES
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- numbers: written by make bench -->\n", "<!-- end of numbers -->\n"
@@ -24,7 +26,8 @@ def render() -> str:
     lifecycle, serving, small = _result("lifecycle"), _result("serving"), _result("small_model")
     numerics, accuracy = _result("numerics"), _result("accuracy")
     machine = json.loads((RESULTS / "serving.json").read_text(encoding="utf-8"))["machine"]
-    bfp, pipeline = numerics["bw-a10-cnn_over_float32"], serving["service_over_bare_pipeline"]
+    pipeline, families = serving["service_over_bare_pipeline"], _result("families")
+    titles = {key: value for key, value in families.items() if isinstance(value, dict)}
     rows = [
         ("`pulumi preview` of a new stack", _seconds(lifecycle["preview_of_a_new_stack"])),
         ("`pulumi up` of a new stack, until it serves", _seconds(lifecycle["up_of_a_new_stack"])),
@@ -42,10 +45,16 @@ def render() -> str:
             "what a call adds to a model of half a millisecond",
             f"{small['service_over_bare_pipeline']['p50_added_ms']:.1f} ms",
         ),
-        (
-            "block floating point over float32, same session options",
-            f"{bfp['of_medians']:.2f} × ({bfp['lower_quartile']:.2f} to {bfp['upper_quartile']:.2f})",
+        ("ResNet-50 in block floating point over float32, exact integer engine", _ratio(numerics, "native")),
+        ("… standard operators in onnxruntime", _ratio(numerics, "bw-a10-cnn")),
+        *(
+            (
+                f"converting {FAMILIES[name].title}: time, peak memory",
+                f"{_seconds(row['conversion'])}, {row['peak_memory_gb']:.1f} GB",
+            )
+            for name, row in titles.items()
         ),
+        ("the longest forecast", f"{max(row['forecast']['median_ms'] for row in titles.values()):.0f} ms"),
         (
             f"right on {accuracy['images']} held-out digits: float32, FPGA format",
             f"{accuracy['float32_percent']} %, {accuracy['bw-a10-cnn_percent']} %",
@@ -62,6 +71,14 @@ def render() -> str:
 def _result(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))[name]
     return found
+
+
+def _ratio(numerics: dict[str, Any], engine: str) -> str:
+    """Against onnxruntime's float32 session, with the quartiles of interleaved pairs."""
+    found = numerics.get(f"{engine}_over_float32")
+    if found is None:
+        return "not measured here"
+    return f"{found['of_medians']:.2f} × ({found['lower_quartile']:.2f} to {found['upper_quartile']:.2f})"
 
 
 def _seconds(summary: dict[str, float]) -> str:

@@ -37,7 +37,7 @@ def test_specifications(project: Any) -> None:
     for name, family in FAMILIES.items():
         answers = {}
         for number_format in FORMATS:
-            deployed = outputs[f"{name}-{number_format}"]
+            deployed = outputs[f"{name}-{number_format}".replace("_", "-")]
             expected = family.quantized_model_id if number_format == "bw-a10-cnn" else ""
             assert (deployed["bitstream"], deployed["mismatch"]) == (expected, "")
             with PredictionClient(deployed["uri"]) as client:
@@ -63,7 +63,7 @@ def test_onnx_files(project: Any) -> None:
         image = random.normal(0, 40, (1, 3, side, side)).astype(np.float32)
         expected = _run(models[name], image)
         for number_format in FORMATS:
-            deployed = outputs[f"{name}-{number_format}"]
+            deployed = outputs[f"{name}-{number_format}".replace("_", "-")]
             assert bool(deployed["bitstream"]) == (number_format == "bw-a10-cnn"), "recognised by its structure"
             with PredictionClient(deployed["uri"]) as client:
                 answer = client.score_numpy_arrays({"pixels:0": image}, timeout_seconds=TIMEOUT_SECONDS).outputs

@@ -33,7 +33,7 @@ last: list[pulumi.Resource] = []
 for network in networks:
     model = Model(network["name"], workspace=workspace, model_name=network["name"], model_path=network["model_path"])
     for service in network["services"]:
-        name = f"{network['name']}-{service['number_format']}"
+        name = f"{network['name']}-{service['number_format']}".replace("_", "-")
         converted = ConvertedModel(
             name,
             model=model,
