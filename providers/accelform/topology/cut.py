@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -77,18 +78,25 @@ def front_graph(
 ) -> onnx.GraphProto:
     """From the wire's input to the image, `tensor` float32 [1, height, width, channels]."""
     maps = start.maps
-    nodes = [node.proto for node in part.nodes]
-    value = f"{tensor}/float32"
-    nodes.append(helper.make_node("Cast", [image], [value], to=TensorProto.FLOAT))
-    if len(start.shape) == 4 and start.order == "CHW":
-        nodes.append(helper.make_node("Transpose", [value], [f"{tensor}/last"], perm=[0, 2, 3, 1]))
-        value = f"{tensor}/last"
     sides = (1, maps.height, maps.width, maps.channels)
     shape = numpy_helper.from_array(np.array(sides, np.int64), f"{tensor}/shape")
-    nodes.append(helper.make_node("Reshape", [value, shape.name], [tensor]))
+    steps: list[tuple[str, list[str], dict[str, Any]]] = []
+    if image not in graph.types or graph.types[image].element != TensorProto.FLOAT:
+        steps.append(("Cast", [], {"to": int(TensorProto.FLOAT)}))
+    if len(start.shape) == 4 and start.order == "CHW":
+        steps.append(("Transpose", [], {"perm": [0, 2, 3, 1]}))
+    elif len(start.shape) != 4:
+        steps.append(("Reshape", [shape.name], {}))
+    nodes = [node.proto for node in part.nodes]
+    value = image
+    for index, (op, more, attributes) in enumerate(steps or [("Identity", [], {})], start=1):
+        result = tensor if index >= len(steps) else f"{tensor}/{op}"
+        nodes.append(helper.make_node(op, [value, *more], [result], **attributes))
+        value = result
     inputs = [value_info(name, graph.types[name]) for name in part.inputs]
     output = helper.make_tensor_value_info(tensor, TensorProto.FLOAT, sides)
-    return helper.make_graph(nodes, "front", inputs, [output], [*_embedded(graph, part, constants), shape])
+    extra = [shape] if any(op == "Reshape" for op, _, _ in steps) else []
+    return helper.make_graph(nodes, "front", inputs, [output], [*_embedded(graph, part, constants), *extra])
 
 
 def head_graph(

@@ -57,7 +57,7 @@ def split_onnx(
 
     Args:
         input_tensors, output_tensors: where the served part begins and ends; the graph's own ends if empty
-        with_weights: False reads the topology only: no parameters, no front and no head
+        with_weights: False reads the topology only: no parameters and no head
         progress: is told what happens to the model's numbers
 
     Raises:
@@ -94,11 +94,13 @@ def split_onnx(
     image_tensor = image if is_tensor and start.order == "HWC" else _free_name("InputImage:0", graph)
     parameters: Parameters = {}
     front_part = head_part = None
+    if image_tensor != image and (
+        with_weights or all(constants[name].real for name in front.constants if name in constants)
+    ):
+        front_part = front_graph(graph, front, constants, image=image, start=start, tensor=image_tensor)
     if with_weights:
         kept = lifted.fused.parameters(only={old for old, new in names.items() if new in network.by_name})
         parameters = {names[old]: arrays for old, arrays in kept.items()}
-        if image_tensor != image:
-            front_part = front_graph(graph, front, constants, image=image, start=start, tensor=image_tensor)
         if not direct:
             sizes = {output.tensor: network.maps[output.value] for output in outputs}
             head_part = head_graph(lifter, rest, outputs, tensors, sizes)
