@@ -79,6 +79,9 @@ def deliver(
     chosen = choose_tensors(
         split, name=wanted.name, input_tensors=wanted.input_tensors, output_tensors=wanted.output_tensors
     )
+    fidelity = None
+    if images and fmt.quantised:
+        fidelity = measure(chosen, images, fmt=fmt, built=converted.built, progress=progress)
     files |= write_report(
         output_dir=output_dir,
         name=wanted.name,
@@ -87,7 +90,7 @@ def deliver(
         split=chosen,
         fmt=fmt,
         estimate=converted.estimate,
-        fidelity=measure(chosen, images, fmt=fmt, progress=progress) if images and fmt.quantised else None,
+        fidelity=fidelity,
         links={name: name for name in files},
     )
     return Delivery(estimate=converted.estimate, files=files)

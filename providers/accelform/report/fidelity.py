@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from accelform.errors import CalibrationUnusable
 from accelform.report.agreement import AgreementSums
 from accelform.report.detection import DetectionSums, found_objects
 from accelform.report.feeding import Arrays, Input, Pixels, feed
@@ -20,6 +21,7 @@ from accelform.report.probe import Probe, open_probe
 from accelform.report.signal import SignalSums
 
 if TYPE_CHECKING:
+    from accelform.conversion.model import BuiltModel
     from accelform.conversion.split import SplitModel
     from accelform.report.samples import Sample
     from accelform_runtime.numerics.format import NumberFormat
@@ -55,18 +57,22 @@ def measure(
     samples: Sequence[Sample],
     *,
     fmt: NumberFormat,
-    settings: Settings = Settings(),
+    built: BuiltModel | None = None,
+    settings: Settings | None = None,
     progress: Progress = lambda _: None,
 ) -> Fidelity:
     """Runs `samples` through the float32 graph and the one in `fmt`; `progress` gets a line per image.
+
+    `built` is the latter where it exists already.
 
     Raises:
         CalibrationUnusable: there are no samples, or one does not fit.
         InvalidWeights, UnsupportedModel: the model can't be built.
     """
+    need_some(samples)
     settings = settings or Settings()
     reference = open_float32(split, settings)
-    return compare(split, samples, fmt=fmt, reference=reference, settings=settings, progress=progress)
+    return compare(split, samples, fmt=fmt, built=built, reference=reference, settings=settings, progress=progress)
 
 
 def open_float32(split: SplitModel, settings: Settings, *, remember_bytes: int = 0) -> Reference:
@@ -83,20 +89,24 @@ def compare(
     fmt: NumberFormat,
     reference: Reference,
     settings: Settings,
+    built: BuiltModel | None = None,
     progress: Progress = lambda _: None,
 ) -> Fidelity:
     """As `measure`, with a float32 graph that is already open and may remember what it gave."""
-    from accelform.errors import CalibrationUnusable
-
-    if not samples:
-        raise CalibrationUnusable("no images were named; fidelity is measured on some")
-    probe = _open(split, fmt, settings)
+    need_some(samples)
+    probe = _open(split, fmt, settings, built)
     sums = Sums(split)
     for index, sample in enumerate(samples):
         arrays = feed(sample, probe.inputs, settings.pixels)
         sums.add(reference.run(index, arrays), probe.run(arrays), sample)
         progress(f"{fmt.name}: image {index + 1} of {len(samples)}, {sample.name}: {sums.line()}")
     return sums.result(fmt.name, limit_db=settings.limit_db, layers=settings.layers)
+
+
+def need_some(samples: Sequence[Sample]) -> None:
+    """Raises CalibrationUnusable where there are none."""
+    if not samples:
+        raise CalibrationUnusable("no images were named; fidelity is measured on some")
 
 
 class Reference:
@@ -181,10 +191,10 @@ class Sums:
         )
 
 
-def _open(split: SplitModel, fmt: NumberFormat, settings: Settings) -> Probe:
+def _open(split: SplitModel, fmt: NumberFormat, settings: Settings, built: BuiltModel | None = None) -> Probe:
     from accelform.conversion.converter import build
 
-    built = build(split, name="fidelity", fmt=fmt)
+    built = built or build(split, name="fidelity", fmt=fmt)
     tensors = {output.tensor: output.tensor for output in split.network.outputs}
     return open_probe(built, tensors | (dict(built.layer_values) if settings.layers else {}), threads=settings.threads)
 

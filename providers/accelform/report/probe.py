@@ -41,7 +41,7 @@ class Probe:
 
 
 def open_probe(built: BuiltModel, values: Mapping[str, str], *, threads: int = 0) -> Probe:
-    """Opens `built`, whose graph gets the additional outputs `values`: use it for nothing else afterwards.
+    """Opens `built` with the additional outputs `values`, and leaves it as it was.
 
     `threads` 0 leaves their number to onnxruntime.
     """
@@ -56,5 +56,9 @@ def open_probe(built: BuiltModel, values: Mapping[str, str], *, threads: int = 0
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(built.proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    try:
+        content = built.proto.SerializeToString()
+    finally:
+        del graph.output[len(own) :]
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return Probe(session=session, outputs=own, values=dict(values))

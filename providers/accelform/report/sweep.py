@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from accelform.errors import UnknownNumberFormat
-from accelform.report.fidelity import Progress, Settings, compare, open_float32
+from accelform.report.fidelity import Progress, Settings, compare, need_some, open_float32
 from accelform.report.findings import Fidelity
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def sweep(
     from accelform_runtime.timing.estimate import estimate
     from accelform_runtime.timing.spec import load_spec
 
+    need_some(samples)
     settings = replace(settings or Settings(), layers=False)
     reference = open_float32(split, settings, remember_bytes=REMEMBERED_BYTES)
     layers, spec = split.network.conv_layers(), load_spec(FPGA)

@@ -10,6 +10,7 @@ from math import inf, log10
 import numpy as np
 import pytest
 
+from accelform.conversion.converter import build
 from accelform.conversion.split import SplitModel, TensorInfo
 from accelform.errors import CalibrationUnusable
 from accelform.report import fidelity
@@ -72,6 +73,16 @@ def test_the_first_wrong_layer_is_the_first_below_the_limit(split: SplitModel, s
 
     assert again.first_wrong == next(layer.name for layer in found.layers if layer.sqnr_db <= limit)
     assert measure(split, samples, fmt=load_profile("mxint8"), settings=ONE).first_wrong is None
+
+
+def test_a_model_that_is_built_is_measured_and_left_as_it_was(split: SplitModel, samples: tuple[Sample, ...]) -> None:
+    """The conversion's own graph: the same numbers, and not a byte of it changes."""
+    fmt = load_profile("msfp13")
+    built = build(split, name="net", fmt=fmt)
+    before = built.proto.SerializeToString(deterministic=True)
+
+    assert measure(split, samples, fmt=fmt, built=built, settings=ONE) == measure(split, samples, fmt=fmt, settings=ONE)
+    assert built.proto.SerializeToString(deterministic=True) == before
 
 
 def test_float32_is_exact(split: SplitModel, samples: tuple[Sample, ...]) -> None:
