@@ -50,7 +50,7 @@ def image_tensor(tf: Any, loaded: Loaded) -> Tensor:
             "before the first convolution.",
         )
     with tf.Graph().as_default() as graph:
-        tf.import_graph_def(loaded.graph_def, name="")
+        tf.import_graph_def(_before(tf, loaded, name), name="")
         tensor = graph.get_tensor_by_name(name)
         shape = [-1, -1, -1, 3] if tensor.shape.rank is None else [-1 if n is None else n for n in tensor.shape]
         kind = tensor.dtype.name
@@ -75,6 +75,16 @@ def _nearest_first(nodes: dict[str, Any], start: str, needed: set[str]) -> Itera
                 pending.append(consumer)
 
 
+def _before(tf: Any, loaded: Loaded, tensor: str) -> Any:
+    """The graph up to the tensor."""
+    needed = ancestors(loaded.graph_def, [tensor])
+    result = tf.compat.v1.GraphDef()
+    result.versions.CopyFrom(loaded.graph_def.versions)
+    result.library.CopyFrom(loaded.graph_def.library)
+    result.node.extend(node for node in loaded.graph_def.node if node.name in needed)
+    return result
+
+
 def run_front(tf: Any, loaded: Loaded, tensor: Tensor, folder: Path) -> list[int]:
     """Runs the front on each test image and stores what comes out; returns its height and width.
 
@@ -84,7 +94,7 @@ def run_front(tf: Any, loaded: Loaded, tensor: Tensor, folder: Path) -> list[int
     files = sorted((folder / IMAGES_FOLDER).iterdir())
     results: dict[str, np.ndarray[Any, Any]] = {}
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
-        tf.import_graph_def(loaded.graph_def, name="")
+        tf.import_graph_def(_before(tf, loaded, tensor.name), name="")
         placeholder = graph.get_tensor_by_name(loaded.inputs[0].name)
         if placeholder.shape.rank not in (None, 1):
             raise Refused("unsupported", f"{placeholder.name} has shape {placeholder.shape}; images come as a list.")

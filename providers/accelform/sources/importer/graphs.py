@@ -12,6 +12,7 @@ from .job import Refused, Tensor
 
 WRITING = ("Save", "SaveV2", "SaveSlices", "MergeV2Checkpoints")
 MAX_NAMES_SHOWN = 12
+LARGE_BYTES = 32 << 10
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,19 @@ def descendants(graph_def: Any, start: str) -> set[str]:
     return seen
 
 
-def cut(tf: Any, graph_def: Any, inputs: Sequence[Tensor], outputs: Sequence[str]) -> Any:
-    """The part between the tensors: inputs become placeholders of their own names."""
+@dataclass(frozen=True)
+class Cut:
+    """A part of a graph. `arrays`: its large constants by name, which are placeholders in `graph_def`."""
+
+    graph_def: Any
+    arrays: dict[str, Any]
+
+
+def cut(tf: Any, graph_def: Any, inputs: Sequence[Tensor], outputs: Sequence[str]) -> Cut:
+    """The part between the tensors: inputs become placeholders of their own names.
+
+    Large constants stay behind: what is done to the graph later would copy them dozens of times.
+    """
     ends = {node_of(tensor.name): tensor for tensor in inputs}
     if late := [tensor.name for tensor in inputs if with_index(tensor.name).rpartition(":")[2] != "0"]:
         raise Refused("tensor", f"{late[0]} is not the first output of its operator, so the graph can't be cut there.")
@@ -93,20 +105,31 @@ def cut(tf: Any, graph_def: Any, inputs: Sequence[Tensor], outputs: Sequence[str
     result.versions.CopyFrom(graph_def.versions)
     result.library.CopyFrom(graph_def.library)
     for name, tensor in ends.items():
-        node = result.node.add(name=name, op="Placeholder")
-        node.attr["dtype"].type = _types().DataType.Value(tensor.dtype)
         shape = [None if length < 0 else length for length in tensor.shape]
-        node.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
+        _placeholder(tf, result, name, _types().DataType.Value(tensor.dtype), shape)
+    arrays: dict[str, Any] = {}
     for node in graph_def.node:
-        if node.name in needed and node.name not in ends:
-            if node.op in ("Placeholder", "PlaceholderV2"):
-                raise Refused(
-                    "tensor",
-                    f"{', '.join(outputs)} also need {node.name}:0, which is no input: name it as one, or other inputs "
-                    f"than {', '.join(tensor.name for tensor in inputs)}.",
-                )
+        if node.name not in needed or node.name in ends:
+            continue
+        if node.op in ("Placeholder", "PlaceholderV2"):
+            raise Refused(
+                "tensor",
+                f"{', '.join(outputs)} also need {node.name}:0, which is no input: name it as one, or other inputs "
+                f"than {', '.join(tensor.name for tensor in inputs)}.",
+            )
+        value = node.attr["value"].tensor if node.op == "Const" else None
+        if value is not None and len(value.tensor_content) >= LARGE_BYTES:
+            arrays[node.name] = value
+            _placeholder(tf, result, node.name, value.dtype, [side.size for side in value.tensor_shape.dim])
+        else:
             result.node.add().CopyFrom(node)
-    return result
+    return Cut(result, arrays)
+
+
+def _placeholder(tf: Any, graph_def: Any, name: str, dtype: int, shape: Sequence[int | None]) -> None:
+    node = graph_def.node.add(name=name, op="Placeholder")
+    node.attr["dtype"].type = dtype
+    node.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
 
 
 def describe(graph: Any, names: Sequence[str], aliases: Mapping[str, str], what: str) -> list[Tensor]:

@@ -18,8 +18,9 @@ from typing import Any
 
 from .front import begins_with_images, image_tensor, run_front
 from .graphs import cut
-from .job import MODEL_FILE, OPSET, PROBLEM_FILE, Facts, Job, Refused, Tensor
+from .job import MODEL_FILE, PROBLEM_FILE, Facts, Job, Refused, Tensor
 from .loaders import load
+from .translate import translate
 
 PROGRESS_FD = 3
 SIGKILL_ON_PARENT_DEATH = 1  # PR_SET_PDEATHSIG
@@ -68,19 +69,9 @@ def run(job: Job, folder: Path, say: Callable[[str], None]) -> None:
         front = tensor.name
         inputs = [Tensor(tensor.name, "", tensor.dtype, [-1, *size, 3])]
     outputs = [tensor.name for tensor in loaded.outputs]
-    graph_def = cut(tf, loaded.graph_def, inputs, outputs)
-    say(f"translating {len(graph_def.node)} operators to ONNX")
-    convert: Any = import_module("tf2onnx.convert")
-    try:
-        model, _ = convert.from_graph_def(
-            graph_def,
-            name="network",
-            input_names=[tensor.name for tensor in inputs],
-            output_names=outputs,
-            opset=OPSET,
-        )
-    except ValueError as error:
-        raise Refused("unsupported", f"tf2onnx can't translate it: {' '.join(str(error).split())[:300]}") from error
+    part = cut(tf, loaded.graph_def, inputs, outputs)
+    say(f"translating {len(part.graph_def.node)} operators to ONNX")
+    model = translate(tf, part, inputs, outputs)
     content = model.SerializeToString()
     (folder / MODEL_FILE).write_bytes(content)
     Facts(loaded.inputs, loaded.outputs, front, size, str(tf.__version__)).write(folder)
