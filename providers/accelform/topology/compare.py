@@ -23,6 +23,12 @@ from accelform_runtime.network.steps import (
     Step,
 )
 
+MAX_LEAVES = 2**18
+"""What all concats of a network are made of; of more the rest stay as they are written."""
+
+MAX_READERS = 64
+"""Readers of one value that are looked at; no family has more than three."""
+
 Aspect = Literal["kind", "kernel", "stride", "dilation", "channels", "relu", "size", "sources", "image"]
 Settings = Mapping[Aspect, object]
 
@@ -50,8 +56,10 @@ class Wiring:
     def leaves(self) -> Mapping[str, tuple[str, ...]]:
         """Value -> what it is a concat of, concats of concats flattened; itself if it is none."""
         found: dict[str, tuple[str, ...]] = {IMAGE: (IMAGE,)}
+        left = MAX_LEAVES
         for step in self.network.steps:
-            if isinstance(step, Concat):
+            if isinstance(step, Concat) and (count := sum(len(found[source]) for source in step.inputs)) <= left:
+                left -= count
                 found[step.name] = tuple(leaf for source in step.inputs for leaf in found[source])
             else:
                 found[step.name] = (step.name,)
@@ -77,7 +85,7 @@ class Wiring:
             if not isinstance(step, Concat):
                 for source in dict.fromkeys(step.sources):
                     found[self.one(source)].append(step)
-        return {name: tuple(steps) for name, steps in found.items()}
+        return {name: tuple(steps[:MAX_READERS]) for name, steps in found.items()}
 
 
 def settings(step: Step, network: Network) -> Settings:

@@ -101,7 +101,7 @@ def fuse(raws: Sequence[Raw], needed: Sequence[int]) -> Fused:
     """The steps that give the maps of the raw steps `needed`, and what those read."""
     readers = _readers(raws, needed)
     fused = Fused(names={0: IMAGE})
-    # `alias`: raw step -> the raw step that has the same maps.
+    counts: dict[str, int] = {}
     for index, raw in enumerate(raws):
         if index == 0 or not readers[index]:
             continue
@@ -111,7 +111,7 @@ def fuse(raws: Sequence[Raw], needed: Sequence[int]) -> Fused:
             before.last = index
             fused.names[index] = before.name
             continue
-        name = _fresh(raw.node, fused.drafts)
+        name = _fresh(raw.label or raw.node, fused.drafts, counts)
         fused.names[index] = name
         fused.drafts[name] = Draft(
             raw=raw,
@@ -177,14 +177,14 @@ _ENDINGS = re.compile(
 )
 
 
-def _fresh(label: str, taken: Mapping[str, Draft]) -> str:
+def _fresh(label: str, taken: Mapping[str, Draft], counts: dict[str, int]) -> str:
     """A step name from an ONNX node's: what its framework added at the end is left out."""
     name = re.sub(r"[^A-Za-z0-9_.\-/]+", "_", label).strip("/")
     name = _ENDINGS.sub("", name) or "layer"
-    found, count = name, 1
+    found = name
     while found in taken or found == IMAGE:
-        count += 1
-        found = f"{name}_{count}"
+        counts[name] = counts.get(name, 1) + 1
+        found = f"{name}_{counts[name]}"
     return found
 
 

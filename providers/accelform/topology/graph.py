@@ -19,6 +19,7 @@ OPSETS = (11, 26)
 MAX_NODES = 100_000
 MAX_TENSORS = 200_000
 MAX_RANK = 8
+MAX_ENDS = 256
 MAX_ELEMENTS = 2**31
 MAX_NAMES_IN_MESSAGE = 12
 
@@ -101,6 +102,11 @@ def read_graph(
     inputs = tuple(input_tensors) if input_tensors else tuple(declared)
     _check_names("input", inputs, known={*produced, *declared}, offered=declared)
 
+    if max(len(inputs), len(outputs)) > MAX_ENDS:
+        raise UnsupportedModel(
+            f"the network has {len(inputs):,} inputs and {len(outputs):,} outputs; at most {MAX_ENDS} of each are "
+            f"served"
+        )
     kept, read = _between(nodes, set(inputs), outputs)
     if unnamed := [name for name in declared if name in read and name not in inputs]:
         raise UnknownTensor(

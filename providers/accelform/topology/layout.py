@@ -17,6 +17,14 @@ def same(lifter: Lifter, node: Node) -> Value:
     return _moved(lifter, node)
 
 
+def dropout(lifter: Lifter, node: Node) -> Value:
+    """Nothing, once a network is trained."""
+    training = lifter.constants.get(node.input(2))
+    if training is not None and training.array().any():
+        raise NotLiftable("drops values at random: export the network for inference")
+    return _moved(lifter, node)
+
+
 def cast(lifter: Lifter, node: Node) -> Value:
     """Between floating-point types: the FPGA's part computes in its own."""
     if node.attribute("to") not in FLOATS:
@@ -110,7 +118,7 @@ def _moved(lifter: Lifter, node: Node) -> Value:
 
 LAYOUT_HANDLERS: dict[str, Handler] = {
     "Identity": same,
-    "Dropout": same,
+    "Dropout": dropout,
     "Cast": cast,
     "Transpose": transpose,
     "Reshape": reshape,

@@ -59,6 +59,7 @@ class Raw:
     Attributes:
         sources: indices of raw steps
         node: the ONNX node's label
+        label: what the step is called instead, where the weights' name tells more
         scale, bias: affine: maps * scale + bias per channel (None: 1 and 0); normalise: scale
         non_negative: surely not below zero
     """
@@ -73,3 +74,4 @@ class Raw:
     bias: Vector | None = None
     epsilon: float = 0.0
     non_negative: bool = False
+    label: str = ""

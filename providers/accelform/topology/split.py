@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -10,6 +10,7 @@ from onnx import TensorProto
 
 from accelform.conversion.split import SplitModel
 from accelform.errors import UnsupportedModel
+from accelform.featurizers.families import NETWORK_INPUT
 from accelform.topology.cut import Slice, backwards, check_operators, front_graph, head_graph
 from accelform.topology.fuse import Fused, fuse
 from accelform.topology.graph import Graph, foreign_types, read_graph
@@ -90,8 +91,9 @@ def split_onnx(
     outputs, tensors, direct = _outputs(lifted, rest, network, names, found)
     network = _with_outputs(network, outputs)
     check_operators(graph, (*front.nodes, *rest.nodes))
+    taken = {*graph.inputs, *graph.outputs, *graph.initializers, *graph.producers}
     is_tensor = image in graph.inputs and start.layout == "HWC" and graph.types[image].element == TensorProto.FLOAT
-    image_tensor = image if is_tensor and start.order == "HWC" else _free_name("InputImage:0", graph)
+    image_tensor = image if is_tensor and start.order == "HWC" else _free_name(NETWORK_INPUT, taken)
     parameters: Parameters = {}
     front_part = head_part = None
     if image_tensor != image and (
@@ -213,13 +215,14 @@ def _outputs(
         shapes = {name: value.shape[1:] for name, value in reads}
         ends = tuple(Output(tensor=name, value=steps[name], shape=shapes[name]) for name in graph.outputs)
         return ends, {name: name for name in graph.outputs}, True
+    taken = {*graph.inputs, *graph.outputs, *graph.initializers, *graph.producers}
     family = {output.value: output for output in network.outputs} if found.family is not None else {}
     ends_by_step: dict[str, Output] = {}
     for name, _ in reads:
         step = steps[name]
         if step not in ends_by_step:
             known = family.get(step)
-            tensor = _free_name(known.tensor if known else f"{step}:0", graph)
+            tensor = _free_name(known.tensor if known else f"{step}:0", taken)
             shape = known.shape if known else _sides(network.maps[step])
             ends_by_step[step] = Output(tensor=tensor, value=step, shape=shape)
     return tuple(ends_by_step.values()), {name: ends_by_step[steps[name]].tensor for name, _ in reads}, False
@@ -239,9 +242,8 @@ def _sides(maps: Maps) -> tuple[int, int, int]:
     return (maps.height, maps.width, maps.channels)
 
 
-def _free_name(wanted: str, graph: Graph) -> str:
+def _free_name(wanted: str, taken: Collection[str]) -> str:
     """`wanted`, or a variant of it that no value of the graph has."""
-    taken = {*graph.inputs, *graph.outputs, *graph.initializers, *graph.producers}
     found, count = wanted, 0
     while found in taken:
         count += 1

@@ -47,6 +47,7 @@ def convolution(lifter: Lifter, node: Node) -> Value:
             out_channels=out_channels,
         ),
         bias=None if bias is None else bias.vector(),
+        label=_module(node.input(1)),
     )
     return lifter.output(value, raw)
 
@@ -112,6 +113,7 @@ def _dense(lifter: Lifter, node: Node, *, transposed: bool, scale: float) -> Map
         window=Window(kernel=(height, width)),
         kernel=kernel,
         scale=factor,
+        label=_module(node.input(1)),
     )
     return replace(value, raw=lifter.add(raw), maps=out, shape=shape)
 
@@ -232,6 +234,11 @@ def _pool(lifter: Lifter, node: Node, value: MapValue, *, kind: str) -> Value:
         non_negative=lifter.raws[value.raw].non_negative,
     )
     return lifter.output(value, raw)
+
+
+def _module(weights: str) -> str:
+    """PyTorch names nodes by their kind, but weights by their module: `layer1.0.conv1` of `layer1.0.conv1.weight`."""
+    return weights.removesuffix(".weight") if weights.endswith(".weight") else ""
 
 
 def _channels_first(value: MapValue) -> MapValue:
