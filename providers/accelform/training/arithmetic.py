@@ -84,8 +84,8 @@ def normalise(maps: Any, scale: Any, *, epsilon: float) -> Any:
 
 
 def relu(values: Any) -> Any:
-    """max(value, 0), where every zero is +0; NaN stays."""
-    return tf.where(values <= 0, tf.zeros_like(values), values)
+    """max(value, 0); NaN stays."""
+    return tf.nn.relu(values)
 
 
 def _padded(values: Any, window: Window, filling: float) -> Any:

@@ -22,6 +22,7 @@ from accelform_runtime.network.steps import (
     BatchNorm,
     Concat,
     Convolution,
+    Maps,
     MaxPool,
     Mean,
     Normalise,
@@ -59,11 +60,18 @@ class StepLayer(keras.layers.Layer):  # type: ignore[misc, name-defined, unused-
 
     takes_training = False
 
-    def __init__(self, name: str, compute: Callable[[Sequence[Any]], Any] | None = None) -> None:
+    def __init__(self, name: str, maps: Maps, compute: Callable[[Sequence[Any]], Any] | None = None) -> None:
+        """`maps` is what the step gives."""
         super().__init__(name=name.replace("/", "."), dtype="float32")
         # XLA would fuse, and round, in an order of its own.
         self.supports_jit = False
+        self._maps = maps
         self._compute = compute
+
+    def compute_output_spec(self, sources: Sequence[Any], training: bool = False) -> Any:
+        # Known without a trace of `call`, which would take seconds for a deep network.
+        shape = (sources[0].shape[0], self._maps.height, self._maps.width, self._maps.channels)
+        return keras.KerasTensor(shape, dtype="float32")
 
     def call(self, sources: Sequence[Any]) -> Any:
         assert self._compute is not None
@@ -99,8 +107,8 @@ class ConvolutionLayer(StepLayer):
 
     takes_training = True
 
-    def __init__(self, step: Convolution, settings: Settings) -> None:
-        super().__init__(step.name)
+    def __init__(self, step: Convolution, maps: Maps, settings: Settings) -> None:
+        super().__init__(step.name, maps)
         self._step, self._settings = step, settings
         self._held_divided_by = 1 if step.source == IMAGE else settings.widened_by
 
@@ -154,8 +162,8 @@ class AffineLayer(StepLayer):
 
     takes_training = True
 
-    def __init__(self, step: Affine, settings: Settings) -> None:
-        super().__init__(step.name)
+    def __init__(self, step: Affine, maps: Maps, settings: Settings) -> None:
+        super().__init__(step.name, maps)
         self._step, self._settings = step, settings
 
     def build(self, _: Any) -> None:
@@ -179,8 +187,8 @@ class AffineLayer(StepLayer):
 class NormaliseLayer(StepLayer):
     """ParseNet's L2 normalisation over channels."""
 
-    def __init__(self, step: Normalise, settings: Settings) -> None:
-        super().__init__(step.name)
+    def __init__(self, step: Normalise, maps: Maps, settings: Settings) -> None:
+        super().__init__(step.name, maps)
         self._step, self._settings = step, settings
 
     def build(self, _: Any) -> None:
@@ -196,30 +204,30 @@ class NormaliseLayer(StepLayer):
         return pointwise(result, fmt=self._settings.number_format)
 
 
-def make_layer(step: Step, settings: Settings) -> StepLayer:
-    """The layer of a step of any kind."""
+def make_layer(step: Step, maps: Maps, settings: Settings) -> StepLayer:
+    """The layer of a step of any kind, which gives `maps`."""
     fmt = settings.number_format
     if isinstance(step, Convolution):
-        return ConvolutionLayer(step, settings)
+        return ConvolutionLayer(step, maps, settings)
     if isinstance(step, Affine):
-        return AffineLayer(step, settings)
+        return AffineLayer(step, maps, settings)
     if isinstance(step, Normalise):
-        return NormaliseLayer(step, settings)
+        return NormaliseLayer(step, maps, settings)
     if isinstance(step, MaxPool):
-        return StepLayer(step.name, lambda sources: ops.max_pool(sources[0], step.window))
+        return StepLayer(step.name, maps, lambda sources: ops.max_pool(sources[0], step.window))
     if isinstance(step, AveragePool):
-        return StepLayer(step.name, lambda sources: pointwise(ops.average_pool(sources[0], step.window), fmt=fmt))
+        return StepLayer(step.name, maps, lambda sources: pointwise(ops.average_pool(sources[0], step.window), fmt=fmt))
     if isinstance(step, Mean):
-        return StepLayer(step.name, lambda sources: pointwise(ops.spatial_mean(sources[0]), fmt=fmt))
+        return StepLayer(step.name, maps, lambda sources: pointwise(ops.spatial_mean(sources[0]), fmt=fmt))
     if isinstance(step, Concat):
-        return StepLayer(step.name, lambda sources: tf.concat(list(sources), axis=-1))
+        return StepLayer(step.name, maps, lambda sources: tf.concat(list(sources), axis=-1))
     assert isinstance(step, Add)
-    return StepLayer(step.name, lambda sources: _added(step, sources, fmt))
+    return StepLayer(step.name, maps, lambda sources: _added(step, sources, fmt))
 
 
-def quantise_layer(value: str, fmt: NumberFormat) -> StepLayer:
+def quantise_layer(value: str, maps: Maps, fmt: NumberFormat) -> StepLayer:
     """Rounds the maps of `value` once for all convolutions that read them."""
-    return StepLayer(f"{value}/quantised", lambda sources: quantise(sources[0], fmt=fmt, axis=-1))
+    return StepLayer(f"{value}/quantised", maps, lambda sources: quantise(sources[0], fmt=fmt, axis=-1))
 
 
 def _added(step: Add, sources: Sequence[Any], fmt: NumberFormat) -> Any:

@@ -24,9 +24,9 @@ class NetworkLayers:
     def __init__(self, network: Network, settings: Settings) -> None:
         self.network = network
         self.settings = settings
-        self.by_step = {step.name: make_layer(step, settings) for step in network.steps}
+        self.by_step = {step.name: make_layer(step, network.maps[step.name], settings) for step in network.steps}
         self._quantisers = {
-            conv.source: quantise_layer(conv.source, settings.number_format)
+            conv.source: quantise_layer(conv.source, network.maps[conv.source], settings.number_format)
             for conv in network.convolutions
             if settings.number_format.quantised
         }

@@ -1,10 +1,9 @@
 """Block floating point in TensorFlow, bit for bit as `accelform_runtime.numerics.quantiser`, with a gradient.
 
 Rounding has derivative zero almost everywhere, so the gradient passes straight through it, as if nothing had been
-rounded (Bengio et al. 2013). It is cut only where the value did not fit: a magnitude of 2^(e + 1) or more, which
-happens when the shared exponent is clamped to the top of its range, and an overflow of the point-wise type. A value
-that rounds up past the largest integer keeps its gradient: it is at most one step off, and it is its block's largest,
-the one that matters most.
+rounded (Bengio et al. 2013). It is cut only where a value saturates: a magnitude of 2^(e + 1) or more, where e is
+clamped to the top of its range. A value that rounds up past the largest integer keeps its gradient: it is at most one
+step off, and it is its block's largest, the one that matters most.
 
 NaN and infinity can't be refused inside a graph: a block that holds one comes out as NaN, so a loss shows it.
 """
@@ -35,9 +34,7 @@ def quantise(values: Any, *, fmt: NumberFormat, axis: int) -> Any:
     def rounded(inside: Any) -> Any:
         def gradient(upstream: Any) -> Any:
             # Eight exponent bits reach as far as float32 itself.
-            if top >= BIAS:
-                return upstream
-            return tf.where(tf.abs(inside) < 2.0 ** (top + 1), upstream, tf.zeros_like(upstream))
+            return upstream if top >= BIAS else tf.where(tf.abs(inside) < 2.0 ** (top + 1), upstream, 0.0)
 
         blocks, length = _blocked(inside, axis, fmt)
         return _unblocked(_rounded(blocks, fmt), inside, length, axis), gradient
@@ -46,18 +43,16 @@ def quantise(values: Any, *, fmt: NumberFormat, axis: int) -> Any:
 
 
 def pointwise(values: Any, *, fmt: NumberFormat) -> Any:
-    """Rounds a float32 tensor to the point-wise type and back; the gradient passes where the result is finite."""
+    """Rounds a float32 tensor to the point-wise type and back; the gradient passes straight through.
+
+    Beyond the type's range the result is infinite, which the next block makes NaN.
+    """
     if fmt.pointwise == "float32":
         return values
 
     @tf.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
     def rounded(inside: Any) -> Any:
-        result = tf.cast(tf.cast(inside, tf.float16), tf.float32)
-
-        def gradient(upstream: Any) -> Any:
-            return tf.where(tf.math.is_finite(result), upstream, tf.zeros_like(upstream))
-
-        return result, gradient
+        return tf.cast(tf.cast(inside, tf.float16), tf.float32), lambda upstream: upstream
 
     return rounded(tf.convert_to_tensor(values, tf.float32))
 
@@ -71,27 +66,31 @@ def _rounded(blocks: Any, fmt: NumberFormat) -> Any:
     low, high = fmt.exponent_range
     exponents = tf.clip_by_value(biased - BIAS, low, high)
     if fmt.overflow == "carry":
-        in_steps = _in_steps(tf.bitcast(largest, tf.float32), largest, _steps(exponents, fmt), fmt)
+        in_steps = _in_steps(tf.bitcast(largest, tf.float32), largest, largest, _steps(exponents, fmt), fmt)
         past = _to_integers(in_steps, fmt) > fmt.largest_integer
         exponents = tf.minimum(exponents + tf.cast(past, tf.int32), high)
-    steps = _steps(exponents, fmt)
+    steps = tf.where(tf.equal(biased, NOT_FINITE), float("nan"), _steps(exponents, fmt))
     limit = float(fmt.largest_integer)
-    integers = tf.clip_by_value(_to_integers(_in_steps(blocks, bits, steps, fmt), fmt), -limit, limit)
-    # -0 becomes +0; adding zero would not do, a graph optimiser drops it.
-    finite = tf.where(tf.equal(integers, 0.0), tf.zeros_like(integers), integers * steps)
-    return tf.where(tf.equal(biased, NOT_FINITE), tf.constant(float("nan")), finite)
+    integers = tf.clip_by_value(_to_integers(_in_steps(blocks, bits, largest, steps, fmt), fmt), -limit, limit)
+    # An integer -0 becomes +0 here; adding zero would not do, a graph optimiser drops it.
+    return tf.math.multiply_no_nan(steps, integers)
 
 
-def _in_steps(values: Any, bits: Any, steps: Any, fmt: NumberFormat) -> Any:
-    """values / steps, exactly wherever the quotient matters; `bits` are the values' own."""
+def _in_steps(values: Any, bits: Any, largest: Any, steps: Any, fmt: NumberFormat) -> Any:
+    """values / steps, exactly wherever the quotient matters; `bits` and `largest` are the values' as integers."""
     quotients = values / steps
     if (fmt.exponent_bits or 0) < 8:
         return quotients
-    # Here a step can be so small that subnormals count, which a kernel may take for zeros.
-    fractions = tf.cast(tf.bitwise.bitwise_and(bits, (1 << FRACTION_BITS) - 1), tf.float32)
-    magnitudes = fractions * 2.0**-FRACTION_BITS * (2.0 ** (1 - BIAS) / steps)
-    subnormal = tf.equal(tf.bitwise.bitwise_and(bits, NOT_FINITE << FRACTION_BITS), 0)
-    return tf.where(subnormal, tf.where(bits < 0, -magnitudes, magnitudes), quotients)
+
+    def with_subnormals() -> Any:
+        fractions = tf.cast(tf.bitwise.bitwise_and(bits, (1 << FRACTION_BITS) - 1), tf.float32)
+        magnitudes = fractions * 2.0**-FRACTION_BITS * (2.0 ** (1 - BIAS) / steps)
+        subnormal = tf.equal(tf.bitwise.bitwise_and(bits, NOT_FINITE << FRACTION_BITS), 0)
+        return tf.where(subnormal, tf.where(bits < 0, -magnitudes, magnitudes), quotients)
+
+    # With a step this small subnormals count, and a kernel may take them for zeros. Blocks of zeros don't matter.
+    tiny = tf.reduce_any(tf.logical_and(largest > 0, steps < 2.0**-BIAS * 4))
+    return tf.cond(tiny, with_subnormals, lambda: quotients)
 
 
 def _to_integers(quotients: Any, fmt: NumberFormat) -> Any:
