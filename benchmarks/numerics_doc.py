@@ -79,6 +79,7 @@ LABELS = {
     "qtorch": "qtorch",
     "brevitas": "brevitas",
     "amd-quark": "amd-quark, in torch",
+    "amd-quark/onnxruntime": "amd-quark, in onnxruntime",
 }
 
 
@@ -140,6 +141,11 @@ def peers() -> str:
         f"{over['of_medians']:.1f} × {LABELS[label]}" for label, over in found["best_tool_over_ours"].items()
     )
     summary = f"\nThe fastest of the tools, {found['best_tool']}, takes {best}.\n" if best else ""
+    if found.get("same_answer_with_their_quantiser"):
+        summary += (
+            "\nIn onnxruntime, amd-quark's operator stands in our served graph where our quantiser was, rounding halves to "
+            "even.\nThe whole model's answer is the definition's, bit for bit.\n"
+        )
     skipped = "".join(f"\nNot run: {tool}: {reason}\n" for tool, reason in found["skipped"].items())
     return f"{head}{chr(10).join(rows)}\n{summary}{skipped}"
 

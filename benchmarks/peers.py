@@ -27,6 +27,8 @@ from benchmarks.peer_tools.environment import ROOT, PeersUnavailable, child_envi
 
 TOOLS = ("torch", "qtorch", "brevitas", "amd-quark")
 """`torch` alone rounds nothing: what the other three start from."""
+WHOLE = "amd-quark/onnxruntime"
+"""Our served graph in onnxruntime with that tool's operator in place of our quantiser: its answer should be ours."""
 THREADS = 2
 ROUNDS = 30
 FORMAT, BASELINE = "bw-a10-cnn", "float32-onnxruntime"
@@ -40,18 +42,19 @@ def run() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="accelform-bench-") as name, ExitStack() as open_now:
         folder = Path(name)
         calls = _ours(folder, skipped)
-        features = _prepare(folder / FORMAT)
-        for tool in TOOLS:
+        features, answer = _prepare(folder / FORMAT)
+        for tool in (*TOOLS, WHOLE):
             try:
                 calls[tool], answers[tool] = open_now.enter_context(_peer(tool, folder / FORMAT))
             except PeersUnavailable as error:
                 skipped[tool] = str(error)
         seconds = interleaved(calls, rounds=ROUNDS, warm_up=3)
-    best = min((statistics.median(seconds[tool]), tool) for tool in seconds if tool in TOOLS[1:]) if answers else None
+    rounding = [(statistics.median(values), tool) for tool, values in seconds.items() if tool in (*TOOLS[1:], WHOLE)]
+    best = min(rounding) if rounding else None
     return {
         "threads": THREADS,
         "number_format": FORMAT,
-        "versions": {tool: answer["version"] for tool, answer in answers.items()},
+        "versions": {tool: first["version"] for tool, first in answers.items()},
         **{label: _summary(values) for label, values in seconds.items()},
         "over_float32": {
             label: ratio(values, seconds[BASELINE]) for label, values in seconds.items() if label != BASELINE
@@ -60,7 +63,12 @@ def run() -> dict[str, Any]:
         "best_tool_over_ours": {
             label: ratio(seconds[best[1]], seconds[label]) for label in OURS if best and label in seconds
         },
-        "agreement_of_features": {tool: _agreement(features, answer["values"]) for tool, answer in answers.items()},
+        "agreement_of_features": {
+            tool: _agreement(features, first["values"]) for tool, first in answers.items() if tool != WHOLE
+        },
+        "same_answer_with_their_quantiser": (
+            bool(np.array_equal(answer, np.array(answers[WHOLE]["values"]))) if WHOLE in answers else None
+        ),
         "skipped": skipped,
     }
 
@@ -77,8 +85,8 @@ def _ours(folder: Path, skipped: dict[str, str]) -> dict[str, Callable[[], objec
     return {label: lambda device=device: device.run(pixels) for label, device in devices.items()}
 
 
-def _prepare(folder: Path) -> np.ndarray:
-    """Writes the preprocessed image, and returns the features that the definition gives for it."""
+def _prepare(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Writes the image, and the same preprocessed; returns features and answer that the definition gives for it."""
     from accelform_runtime.network.reference import Reference
 
     bundle = Bundle.read(folder)
@@ -93,9 +101,11 @@ def _prepare(folder: Path) -> np.ndarray:
         found.append(tensors[parts.network.outputs[0].tensor])
         return tensors
 
-    parts.run(images.decode(IMAGE.read_bytes())[None], [bundle.outputs[0].name], compute)
+    pixels, name = images.decode(IMAGE.read_bytes())[None], bundle.outputs[0].name
+    answer = parts.run(pixels, [name], compute)[name]
+    np.save(folder / "pixels.npy", pixels)
     np.save(folder / "image.npy", seen[0][None])
-    return found[0].reshape(-1)
+    return found[0].reshape(-1), answer.reshape(-1)
 
 
 @contextmanager
@@ -106,7 +116,7 @@ def _peer(tool: str, folder: Path) -> Iterator[tuple[Callable[[], object], dict[
         PeersUnavailable: the tool can't be run here.
     """
     python = peers_python()
-    log = folder / f"{tool}.log"
+    log = folder / f"{tool.replace('/', '-')}.log"
     with log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(
             [str(python), "-m", "benchmarks.peer_tools.runner", tool, str(folder), str(THREADS)],

@@ -2,7 +2,8 @@
 
     python -m benchmarks.peer_tools.runner TOOL FOLDER THREADS
 
-FOLDER holds a bundle and `image.npy`, the preprocessed image. The first line of the answer is JSON with the output.
+FOLDER holds a bundle, `pixels.npy`, an image, and `image.npy`, the same preprocessed. The first line of the answer is
+JSON with the output: the network's, or the whole model's where a tool runs the whole served graph.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from benchmarks.peer_tools import quantisers as tools
 from benchmarks.peer_tools.torch_network import TorchNetwork
 
 Make = Callable[[int], tools.Rows]
+Run = Callable[[], np.ndarray]
 
 
 def rows_of(tool: str, fmt: NumberFormat) -> tools.Rows | None:
@@ -45,19 +47,32 @@ def rows_of(tool: str, fmt: NumberFormat) -> tools.Rows | None:
     return run
 
 
-def main(tool: str, folder: Path, threads: int) -> None:
-    torch.set_num_threads(threads)
+def network_of(tool: str, folder: Path) -> Run:
+    """The network in torch with the tool's quantiser."""
     description = json.loads((folder / "fpga.json").read_text(encoding="utf-8"))
     fmt = load_profile(description["number_format"])
     network = Network.from_dict(description["network"])
     parameters = read_packed(folder / "fpga.npz", network, fmt).parameters()
     image = torch.from_numpy(np.load(folder / "image.npy", allow_pickle=False))
     model = TorchNetwork(network, parameters, rows_of(tool, fmt))
-    values = model.run(image).reshape(-1).tolist()
-    version = tools.tool_version(tool)
-    print(json.dumps({"version": version, "values": values}), flush=True)
+    return lambda: model.run(image).numpy()
+
+
+def graph_of(folder: Path, threads: int) -> Run:
+    """The whole served graph in onnxruntime with amd-quark's operator."""
+    from benchmarks.peer_tools.onnx_network import QuarkGraph
+
+    return QuarkGraph(folder, threads).run
+
+
+def main(tool: str, folder: Path, threads: int) -> None:
+    torch.set_num_threads(threads)
+    name, _, place = tool.partition("/")
+    run = graph_of(folder, threads) if place == "onnxruntime" else network_of(name, folder)
+    values = run().reshape(-1).tolist()
+    print(json.dumps({"version": tools.tool_version(name), "values": values}), flush=True)
     for _ in sys.stdin:
-        model.run(image)
+        run()
         print("done", flush=True)
 
 
