@@ -68,7 +68,7 @@ def short_name(network: Network, name: str) -> str:
 
 
 def group_of(name: str) -> str:
-    """The stage that a short name belongs to: its first two parts if the second is a unit, else its first."""
+    """The stage that a short name belongs to: what comes before its first slash."""
     return name.split("/")[0]
 
 

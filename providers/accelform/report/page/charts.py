@@ -10,6 +10,7 @@ from accelform.report.rows import LayerRow, group_of
 HEIGHT = 150
 DB_STEP = 10
 FEWEST_DB = 20.0
+MOST_STAGES = 24
 SPARSE = 90
 """Layers up to which the points of a curve are drawn large."""
 
@@ -30,12 +31,12 @@ def latency_columns(rows: Sequence[LayerRow]) -> Markup:
 
 
 def latency_groups(rows: Sequence[LayerRow]) -> Markup:
-    """A bar per stage of the network; its width is proportional to the time."""
+    """A bar per stage of the network; its width is proportional to the time. Empty where stages tell nothing."""
     totals: dict[str, float] = {}
     for row in rows:
         if row.latency_ms is not None:
             totals[group_of(row.name)] = totals.get(group_of(row.name), 0.0) + row.latency_ms
-    if len(totals) < 2:
+    if not 2 <= len(totals) <= MOST_STAGES:
         return Markup("")
     whole, longest = sum(totals.values()) or 1.0, max(totals.values()) or 1.0
     cells = [

@@ -22,7 +22,7 @@ def lines_of(part: Part) -> list[str]:
     """What stands in a part's box."""
     if not part.layers:
         return [part.what]
-    lines = [part.what, f"{number(part.layers)} layers"]
+    lines = [part.what, f"{number(part.layers)} {'layer' if part.layers == 1 else 'layers'}"]
     if part.parameters:
         lines[-1] += f", {amount(part.parameters)} parameters"
         lines.append(amount(part.parameter_bytes, "B"))

@@ -157,8 +157,10 @@ def _split_lede(report: Report) -> str:
     counted = all(part.multiply_accumulates is not None for part in (front, head))
     if not whole or not counted:
         return "The FPGA takes the network; the CPU does what comes before and after."
-    share = 10000 * (fpga.multiply_accumulates or 0) // whole / 10000
-    text = f"{share:.2%}" if share < SHARE_SHOWN or share == 1 else "more than 99.9%"
+    share = (fpga.multiply_accumulates or 0) / whole
+    if share == 1:
+        return "The FPGA does every multiply-accumulate."
+    text = f"{share:.1%}" if share < SHARE_SHOWN else "more than 99.9%"
     return f"The FPGA does {text} of the multiply-accumulates."
 
 
