@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from accelform.errors import (
 from accelform.featurizers.preprocessing import Preprocess
 from accelform.sources import open_source, read_source
 from accelform.sources.fitting import preprocess_array
+from accelform.sources.wrapper import load_yaml, parse_wrapper
 from accelform_runtime.numerics.format import load_profile
 
 Write = Callable[..., Path]
@@ -260,6 +262,16 @@ def test_an_opset_too_old(write_onnx: Write) -> None:
 
     with pytest.raises(UserError, match="opset 9"):
         read_source(path)
+
+
+def test_documented_wrappers() -> None:
+    """What docs/models.md shows is valid."""
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(model: .*?)```", text, re.DOTALL)
+
+    assert len(blocks) >= 2
+    for block in blocks:
+        assert parse_wrapper(load_yaml(block, origin="documentation"), origin="documentation").model
 
 
 def test_importing_stays_light() -> None:
