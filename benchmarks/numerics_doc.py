@@ -143,8 +143,8 @@ def peers() -> str:
     summary = f"\nThe fastest of the tools, {found['best_tool']}, takes {best}.\n" if best else ""
     if found.get("same_answer_with_their_quantiser"):
         summary += (
-            "\nIn onnxruntime, amd-quark's operator stands in our served graph where our quantiser was, rounding halves to "
-            "even.\nThe whole model's answer is the definition's, bit for bit.\n"
+            "\nIn onnxruntime, amd-quark's operator, rounding halves to even, stands in our served graph where our "
+            "quantiser was.\nThe whole model's answer is the definition's, bit for bit.\n"
         )
     skipped = "".join(f"\nNot run: {tool}: {reason}\n" for tool, reason in found["skipped"].items())
     return f"{head}{chr(10).join(rows)}\n{summary}{skipped}"
