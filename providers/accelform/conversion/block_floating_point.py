@@ -9,6 +9,13 @@ Formulation, equal bit for bit to `accelform_runtime.numerics.quantiser.quantise
 - The other roundings start from the magnitude's nearest multiple and correct it by a step where it is on the wrong
   side, or on the wrong side of a tie; differences from a nearest multiple are exact.
 - Where overflow carries, the power of two is that of the largest magnitude rounded without a limit.
+
+Magnitudes stay below 2^100, where the number that rounds would leave float32's range.
+
+Tried in whole ResNet-50 graphs on onnxruntime 1.31 and not faster, bit for bit equal: limiting after the rounding, by
+a ReLU of the distance to the limit (Min runs on one thread, Relu on all, but it is a pass more); QuantizeLinear with a
+zero point that saturates at the limit, with a scale per block or after a multiplication; leaving onnxruntime's blocked
+layout, which saves the reordering around each quantiser and costs twice the time in the convolutions.
 """
 
 from __future__ import annotations

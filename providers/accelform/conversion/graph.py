@@ -88,13 +88,17 @@ class GraphWriter:
         documentation: str,
     ) -> onnx.ModelProto:
         """The finished model; call it once."""
-        graph = helper.make_graph(self._nodes, name, inputs, outputs, list(self._initializers.values()))
+        graph = helper.make_graph(self._nodes, name, inputs, outputs)
         graph.doc_string = documentation
         others = sorted(self._domains - {"", "ai.onnx"})
         imports = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in others)]
-        return helper.make_model(
+        model = helper.make_model(
             graph, opset_imports=imports, functions=list(functions), ir_version=IR_VERSION, producer_name="accelform"
         )
+        # Moved one by one: a protocol buffer copies what is added to it, and VGG's constants are half a gigabyte.
+        for constant in tuple(self._initializers):
+            model.graph.initializer.append(self._initializers.pop(constant))
+        return model
 
     def _add(self, node: onnx.NodeProto) -> None:
         if taken := [value for value in node.output if value in self._values]:

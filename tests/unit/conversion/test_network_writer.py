@@ -69,7 +69,6 @@ def test_every_kind_of_step_equals_the_definition(profile: str) -> None:
         *((family, "bw-a10-cnn") for family in FAMILIES),
         *((family, profile) for family in ("vgg16", "ssd_vgg") for profile in ("msfp12", "bw-s10-rnn", "intel-fp11")),
         ("resnet50", "msfp12"),
-        ("densenet121", "bw-s10-rnn"),
     ],
 )
 def test_families_equal_the_definition(family: str, profile: str) -> None:
