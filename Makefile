@@ -60,6 +60,7 @@ bench: environment ## Measure, and write benchmarks/results/
 .PHONY: docs
 docs: environment ## Regenerate the reference tables in docs/
 	@$(BIN)/python -m accelform.resources.reference >docs/resources.md.new && mv docs/resources.md.new docs/resources.md
+	@$(BIN)/python -m accelform.featurizers.reference >docs/featurizers.md.new && mv docs/featurizers.md.new docs/featurizers.md
 
 .PHONY: proto
 proto: environment ## Regenerate the gRPC code from the .proto files

@@ -26,7 +26,7 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 # Read-only commands by how they begin; what else is quick, offline and harmless is added here.
-RUN_HERE = ("make help", "make -n ", "accelform --help", "accelform score -h")
+RUN_HERE = ("make help", "make -n ", "accelform --help", "accelform score -h", "accelform estimate ")
 # Getting the tree itself cannot be tried from inside it.
 PRECONDITIONS = re.compile(r"git clone \S+( \S+)?|cd \S+")
 
