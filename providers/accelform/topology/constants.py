@@ -57,7 +57,7 @@ class Constant:
         if self._array is not None:
             return self._array
         assert self._tensor is not None
-        array = _decoded(self._tensor) if self._real else np.broadcast_to(np.float32(1), self.shape)
+        array = decoded(self._tensor) if self._real else np.broadcast_to(np.float32(1), self.shape)
         if self.size <= SMALL:
             self._array = array
         return array
@@ -123,7 +123,7 @@ def fold(
             return None
         with np.errstate(all="ignore"):
             result = work(node, arrays)
-    except (ValueError, IndexError, TypeError, KeyError, ArithmeticError, MemoryError):
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError):
         return None
     if result is None or result.size > MAX_FOLDED:
         return None
@@ -159,7 +159,13 @@ def reshaped(old: tuple[int, ...], wanted: Sequence[int], *, allow_zero: bool = 
     return tuple(shape)
 
 
-def _decoded(tensor: TensorProto) -> Array:
+def decoded(tensor: TensorProto) -> Array:
+    """The tensor's values.
+
+    Raises:
+        InvalidWeights: it holds fewer or more bytes than its shape says
+        UnsupportedModel: its shape is larger than any network of ours has
+    """
     check_tensor_size(tensor.name, tuple(tensor.dims))
     wanted = prod(tensor.dims)
     try:
@@ -234,7 +240,7 @@ def _shape(node: Node, arrays: Sequence[Array]) -> Array:
 def _filled(node: Node, arrays: Sequence[Array]) -> Array | None:
     shape = tuple(int(dim) for dim in arrays[0].reshape(-1))
     value = node.attribute("value")
-    fill = _decoded(value).reshape(-1)[0] if value is not None else np.float32(0)
+    fill = decoded(value).reshape(-1)[0] if value is not None else np.float32(0)
     return np.broadcast_to(fill, shape) if prod(shape) <= MAX_FOLDED else None
 
 

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from accelform.errors import InvalidWeights, NotAModel, UnsupportedModel
-from accelform.topology.constants import Constant
+from accelform.topology.constants import Constant, decoded
 from accelform.topology.graph import FLOATS, Graph, Node
 from accelform.topology.image import value_info
 from accelform.topology.lifter import Lifter
@@ -180,10 +180,11 @@ def _embedded(graph: Graph, part: Slice, constants: dict[str, Constant]) -> list
                 raise NotAModel(
                     f"the values of the tensor {name} are in another file, which was not loaded with the model"
                 )
-            tensor = _copied(tensor)
+            values, tensor = decoded(tensor), _copied(tensor)
         else:
-            tensor = numpy_helper.from_array(np.ascontiguousarray(constants[name].array()), name)
-        if tensor.data_type in FLOATS and np.isnan(numpy_helper.to_array(tensor).astype(np.float32)).any():
+            values = np.ascontiguousarray(constants[name].array())
+            tensor = numpy_helper.from_array(values, name)
+        if tensor.data_type in FLOATS and np.isnan(values.astype(np.float32, copy=False)).any():
             raise InvalidWeights(
                 f"the tensor {name} has values that are NaN: look for the step that diverged in training, and export "
                 f"the model again"

@@ -67,6 +67,8 @@ def unsqueeze(lifter: Lifter, node: Node) -> Value:
         raise NotLiftable("has no axes")
     rank = len(value.shape) + len(axes)
     added = {axis % rank for axis in axes}
+    if len(added) != len(axes):
+        raise NotLiftable("adds one axis twice")
     rest = iter(value.shape)
     return value.with_shape(tuple(1 if index in added else next(rest) for index in range(rank)))
 

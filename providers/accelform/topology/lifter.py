@@ -39,9 +39,9 @@ class Lifter:
         """Its index.
 
         Raises:
-            NotLiftable: it gives more than any FPGA could hold
+            NotLiftable: it gives nothing, or more than any FPGA could hold
         """
-        if raw.maps.size > MAX_MAPS:
+        if not 0 < raw.maps.size <= MAX_MAPS:
             raise NotLiftable(f"gives maps of {raw.maps.height} x {raw.maps.width} x {raw.maps.channels}")
         self.raws.append(raw)
         return len(self.raws) - 1
@@ -185,7 +185,7 @@ def lift(
         except NotLiftable as refusal:
             if node.outputs[0] not in constants:
                 lifter.refusals[node.label] = f"{node.label} ({node.op}) {refusal}"
-        except (ValueError, TypeError, LookupError, ArithmeticError):
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
             # Attributes of the wrong type, axes that aren't there, ...: whoever runs the graph will say what is wrong.
             lifter.refusals[node.label] = f"{node.label} ({node.op}) has settings that don't fit its inputs"
     return lifter

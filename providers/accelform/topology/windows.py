@@ -32,6 +32,8 @@ def convolution(lifter: Lifter, node: Node) -> Value:
         raise NotLiftable(f"has weights for {in_channels} channels and reads {value.maps.channels}")
     window = _window(node, value, (kernel[0], kernel[1]))
     bias = lifter.constant(node, 2)
+    if bias is not None and bias.shape != (out_channels,):
+        raise NotLiftable(f"adds a bias of shape {list(bias.shape)} to {out_channels} channels")
     raw = Raw(
         kind="convolution",
         sources=(value.raw,),
