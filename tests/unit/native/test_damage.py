@@ -14,7 +14,7 @@ from tests.unit.native import damage
 from tests.unit.native.support import needs_library
 
 ROOT = Path(__file__).parents[3]
-SANITISED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+SANITISED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 
 pytestmark = needs_library
 
@@ -38,7 +38,7 @@ def test_awkward_shapes_and_damage_under_the_sanitisers(tmp_path: Path) -> None:
     preload = f"{run_time.stdout.strip()} {Path(run_time.stdout.strip()).with_name('libubsan.so')}"
 
     answer = subprocess.run(
-        [sys.executable, "-m", "tests.unit.native.damage", str(library), "300"],
+        [sys.executable, "-m", "tests.unit.native.damage", str(library), "400"],
         cwd=ROOT,
         env={**os.environ, "LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0", "OMP_NUM_THREADS": "1"},
         capture_output=True,

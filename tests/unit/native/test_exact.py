@@ -52,9 +52,7 @@ def check(case: Case, profile: str, backend: Backend, threads: int) -> None:
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(case=cases(), backend=st.sampled_from(backends()), threads=st.integers(1, 3))
 @pytest.mark.parametrize("profile", PROFILES)
-def test_every_step_equals_the_definition_bit_for_bit(
-    profile: str, case: Case, backend: Backend, threads: int
-) -> None:
+def test_every_step_equals_the_definition_bit_for_bit(profile: str, case: Case, backend: Backend, threads: int) -> None:
     """Random networks of all kinds of steps give what the NumPy reference gives, on all layers and all kernels."""
     check(case, profile, backend, threads)
 

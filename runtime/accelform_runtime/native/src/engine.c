@@ -29,15 +29,15 @@ void *engine_memory(struct engine *engine, int64_t count, int64_t size) {
         engine->owned = owned;
         engine->owned_room = room;
     }
-    void *memory = NULL;
     const bool large = (size_t)bytes >= HUGE_PAGE;
-    const size_t whole = ((size_t)bytes / 64 + 1) * 64;
-    if (posix_memalign(&memory, large ? HUGE_PAGE : 64, whole) != 0) return NULL;
+    const size_t alignment = large ? HUGE_PAGE : 64, whole = ((size_t)bytes / 64 + 1) * 64;
+    unsigned char *owned = calloc(1, whole + alignment); /* what is never used stays without memory behind it */
+    if (owned == NULL) return NULL;
+    engine->owned[engine->owned_count++] = owned;
+    unsigned char *memory = owned + (alignment - (uintptr_t)owned % alignment);
 #ifdef MADV_HUGEPAGE
     if (large) (void)madvise(memory, whole, MADV_HUGEPAGE); /* only speed depends on it */
 #endif
-    memset(memory, 0, whole);
-    engine->owned[engine->owned_count++] = memory;
     return memory;
 }
 
