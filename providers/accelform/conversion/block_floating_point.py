@@ -10,7 +10,8 @@ Formulation, equal bit for bit to `accelform_runtime.numerics.quantiser.quantise
   side, or on the wrong side of a tie; differences from a nearest multiple are exact.
 - Where overflow carries, the power of two is that of the largest magnitude rounded without a limit.
 
-Magnitudes stay below 2^100, where the number that rounds would leave float32's range.
+Magnitudes stay below 2^100, where the number that rounds would leave float32's range. An infinite value (a sum that
+left float16's range) saturates, where the definition refuses it.
 
 Tried in whole ResNet-50 graphs on onnxruntime 1.31 and not faster, bit for bit equal: limiting after the rounding, by
 a ReLU of the distance to the limit (Min runs on one thread, Relu on all, but it is a pass more); QuantizeLinear with a

@@ -53,6 +53,11 @@ def build_model(split: SplitModel, *, name: str, packed: Packed, fmt: NumberForm
         UnsupportedModel: front or head can't be brought to the converter's opset, or don't fit the network.
     """
     front, head = _front(split), _head(split)
+    if len(split.inputs) != 1 or (front is None and split.inputs[0].name != split.image_tensor):
+        raise UnsupportedModel(
+            f"{name}: the wire carries {', '.join(tensor.name for tensor in split.inputs)}, and the FPGA's part reads "
+            f"{split.image_tensor}. Choose one input tensor that leads to it."
+        )
     writer = GraphWriter()
     inputs = [_image_value(split)]
     if front is not None:

@@ -116,6 +116,14 @@ def test_zeros_and_subnormals() -> None:
     assert_same_bits(np.zeros((128, 1, 3), np.float32), run(maps))
 
 
+def test_infinity_saturates() -> None:
+    """What a float16 stage made infinite becomes the largest value of the format, with either sign, and stays alone."""
+    maps = np.ones((130, 1, 1), np.float32)
+    maps[:2, 0, 0] = np.inf, -np.inf
+
+    assert run(maps)[[0, 1, 2, 129], 0, 0].tolist() == [63488.0, -63488.0, 0.0, 1.0]
+
+
 def test_eight_exponent_bits() -> None:
     """The exponent range is an attribute: with 8 bits only float32's own limits hold."""
     fmt = dataclasses.replace(BRAINWAVE, exponent_bits=8)

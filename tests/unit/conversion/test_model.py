@@ -131,6 +131,12 @@ def test_parts_that_do_not_meet_are_refused(split: SplitModel) -> None:
         build(dataclasses.replace(split, head=None), name="m", fmt=BRAINWAVE)
 
 
+def test_an_input_that_leads_nowhere_is_refused(split: SplitModel) -> None:
+    """Without a front the wire has to carry what the network reads."""
+    with pytest.raises(UnsupportedModel, match="the wire carries given:0, and the FPGA's part reads image:0"):
+        build(dataclasses.replace(split, front=None), name="m", fmt=BRAINWAVE)
+
+
 def test_weights_that_are_no_numbers_are_refused(split: SplitModel) -> None:
     """The message names model and step."""
     arrays = split.parameters["net/dense"]
