@@ -102,13 +102,15 @@ def settings(step: Step, network: Network) -> Settings:
 
 
 def differing(step: Step, other: Step, family: Network, network: Network) -> tuple[Aspect, ...]:
-    """The settings in which two steps differ; sizes only count where nothing else does and the images are equal."""
+    """The settings in which two steps differ. Sizes only count where nothing else does and what is read agrees."""
     mine, theirs = settings(step, family), settings(other, network)
     if mine["kind"] != theirs["kind"]:
         return ("kind",)
     found = tuple(aspect for aspect in mine if aspect != "size" and mine[aspect] != theirs.get(aspect))
-    same_sizes = mine["size"] == theirs["size"] or family.image != network.image
-    return found or (() if same_sizes else ("size",))
+    if found or mine["size"] == theirs["size"]:
+        return found
+    read, reads = family.maps[step.sources[0]], network.maps[other.sources[0]]
+    return ("size",) if (read.height, read.width) == (reads.height, reads.width) else ()
 
 
 @dataclass(kw_only=True)

@@ -109,6 +109,8 @@ def _stride_of(step: Step) -> tuple[int, int]:
 def _difference(comparison: Comparison, first: Difference) -> str:
     step, other = first.step, first.other
     place = _place(comparison.family, step)
+    if isinstance(step, MaxPool) and step.window.kernel == (1, 1) and not isinstance(other, MaxPool):
+        return f"at {place} the FPGA keeps every second row and column only; this network keeps all of them there"
     if other is None:
         if isinstance(step, Concat):
             return f"at {place} the FPGA joins {len(step.inputs)} maps that this network does not join in that order"
@@ -149,8 +151,6 @@ def _described(step: Step) -> str:
     if isinstance(step, (Convolution, MaxPool, AveragePool)):
         kernel = "x".join(map(str, step.window.kernel))
         kind = {"Convolution": "convolution", "MaxPool": "max pool", "AveragePool": "average pool"}[type(step).__name__]
-        if isinstance(step, MaxPool) and step.window.kernel == (1, 1):
-            return "shortcut that keeps every second row and column"
         return f"{kernel} {kind}"
     return {
         Mean: "mean over height and width",

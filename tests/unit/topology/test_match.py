@@ -165,7 +165,7 @@ def test_strides_at_the_start_of_a_block_are_told_as_one_difference() -> None:
     found = match(network)
 
     assert found.family is None
-    assert found.first_difference.startswith("ResNet 50 is nearest (56 of 74 steps agree): at block2/unit_1/conv1")
+    assert found.first_difference.startswith("ResNet 50 is nearest (62 of 74 steps agree): at block2/unit_1/conv1")
     assert "its 1x1 convolution has stride 2" in found.first_difference
     assert "strides in the 3x3 convolution block1/unit_3/conv2 instead" in found.first_difference
     assert found.network is network
@@ -208,6 +208,24 @@ def test_one_setting(name: str, settings: dict[str, object], words: str) -> None
 
     assert found.family is None
     assert found.first_difference == f"ResNet 50 is nearest (73 of 74 steps agree): {words}"
+
+
+def test_another_grid_is_told_where_it_begins() -> None:
+    """The usual SSD has 38 x 38 boxes at its first level, the FPGA's 37 x 37."""
+    network = FAMILIES["ssd_vgg"].network()
+    pool = network.by_name["ssd_300_vgg/pool3"]
+    assert isinstance(pool, MaxPool)
+    window = replace(pool.window, padding=(0, 0, 1, 1))
+    steps = tuple(replace(pool, window=window) if step.name == pool.name else step for step in network.steps)
+    outputs = tuple(
+        replace(output, shape=(38, 38, *output.shape[2:])) if output.shape[0] == 37 else output
+        for output in network.outputs
+    )
+    found = match(renamed(Network(name="usual", image=network.image, steps=steps, outputs=outputs)))
+    assert found.first_difference == (
+        "SSD-VGG 300 is nearest (40 of 41 steps agree): at pool3 the 2x2 max pool (node n9) gives maps of 38 x 38; "
+        "the FPGA's gives maps of 37 x 37"
+    )
 
 
 def test_another_image_size() -> None:
