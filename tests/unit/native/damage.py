@@ -1,4 +1,4 @@
-"""Programs as a damaged or hostile file could make them; run as a script, with the library's path, under a sanitiser."""
+"""Programs as a damaged or hostile file could make them; a script, with the library as argument, for the sanitisers."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from accelform_runtime.native import build
 from tests.unit.native import damage
 from tests.unit.native.support import needs_library
+
+from accelform_runtime.native import build
 
 ROOT = Path(__file__).parents[3]
 SANITISED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")

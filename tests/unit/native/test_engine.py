@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.unit.native.support import needs_library
 
 from accelform_runtime.errors import EngineUnavailable, InternalError, InvalidTensor, NotFinite
 from accelform_runtime.native import Engine, library, unavailable_reason
@@ -21,7 +22,6 @@ from accelform_runtime.network.reference import Reference
 from accelform_runtime.network.steps import IMAGE, Add, Concat, Convolution, Maps, Step, Window
 from accelform_runtime.numerics import load_profile
 from accelform_runtime.numerics.quantiser import Floats
-from tests.unit.native.support import needs_library
 
 FORMAT = load_profile("bw-a10-cnn")
 

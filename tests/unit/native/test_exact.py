@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.native.networks import Case, cases
+from tests.unit.native.support import backends, needs_library
 
 from accelform_runtime.errors import NotFinite
 from accelform_runtime.native import Engine
@@ -14,8 +16,6 @@ from accelform_runtime.network.quantised import quantise_parameters
 from accelform_runtime.network.reference import Reference
 from accelform_runtime.numerics import load_profile, profile_names
 from accelform_runtime.numerics.quantiser import Floats
-from tests.unit.native.networks import Case, cases
-from tests.unit.native.support import backends, needs_library
 
 PROFILES = tuple(name for name in profile_names() if load_profile(name).quantised)
 
