@@ -17,7 +17,7 @@ from accelform.report.detection import DetectionSums, found_objects
 from accelform.report.feeding import Arrays, Input, Pixels, feed
 from accelform.report.findings import Fidelity, TensorFidelity, layer_rows, text_db
 from accelform.report.outputs import class_outputs, scores_output
-from accelform.report.probe import Probe, open_probe
+from accelform.report.probe import Content, Probe, content_of
 from accelform.report.signal import SignalSums
 
 if TYPE_CHECKING:
@@ -192,11 +192,16 @@ class Sums:
 
 
 def _open(split: SplitModel, fmt: NumberFormat, settings: Settings, built: BuiltModel | None = None) -> Probe:
+    # A large network's arrays are in memory several times while onnxruntime reads them: the graph goes before that.
+    return _content(split, fmt, settings, built).opened(threads=settings.threads)
+
+
+def _content(split: SplitModel, fmt: NumberFormat, settings: Settings, built: BuiltModel | None) -> Content:
     from accelform.conversion.converter import build
 
     built = built or build(split, name="fidelity", fmt=fmt)
     tensors = {output.tensor: output.tensor for output in split.network.outputs}
-    return open_probe(built, tensors | (dict(built.layer_values) if settings.layers else {}), threads=settings.threads)
+    return content_of(built, tensors | (dict(built.layer_values) if settings.layers else {}))
 
 
 def _tensor(name: str, sums: SignalSums) -> TensorFidelity:

@@ -40,11 +40,25 @@ class Probe:
         return [found[name] for name in self.outputs], {key: found[value] for key, value in self.values.items()}
 
 
-def open_probe(built: BuiltModel, values: Mapping[str, str], *, threads: int = 0) -> Probe:
-    """Opens `built` with the additional outputs `values`, and leaves it as it was.
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """A graph as bytes: with values of its inside as additional outputs."""
 
-    `threads` 0 leaves their number to onnxruntime.
-    """
+    model: bytes
+    outputs: tuple[str, ...]
+    values: Mapping[str, str]
+
+    def opened(self, *, threads: int = 0) -> Probe:
+        """`threads` 0 leaves their number to onnxruntime."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
+        return Probe(session=session, outputs=self.outputs, values=self.values)
+
+
+def content_of(built: BuiltModel, values: Mapping[str, str]) -> Content:
+    """`built`, which stays as it was and is not needed any more, with the additional outputs `values`."""
     import onnx
 
     graph = built.proto.graph
@@ -53,12 +67,7 @@ def open_probe(built: BuiltModel, values: Mapping[str, str], *, threads: int = 0
     for value in dict.fromkeys(values.values()):
         if value not in known:
             graph.output.append(onnx.helper.make_empty_tensor_value_info(value))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
     try:
-        content = built.proto.SerializeToString()
+        return Content(model=built.proto.SerializeToString(), outputs=own, values=dict(values))
     finally:
         del graph.output[len(own) :]
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return Probe(session=session, outputs=own, values=dict(values))
