@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from accelform.topology import split_onnx
 from accelform_runtime.network.network import Network
 from accelform_runtime.network.steps import Affine, Convolution, Mean
 
-from .exporting import KERAS, TF, TORCH, Exporter, export, random_variables, softmax_head
+from .exporting import KERAS, TF, TORCH, TORCH_FOLDED, Exporter, export, random_variables, softmax_head
 from .running import assert_close, run_split, run_whole
 
 NETWORK = FAMILIES["resnet50"].network(width_divisor=32)
@@ -172,4 +173,19 @@ def test_shapes_that_the_graph_computes_itself() -> None:
     assert [output.shape for output in split.network.outputs] == [(5,)]
     assert not any(isinstance(step, Mean) for step in split.network.steps)
     image = np.random.default_rng(1).normal(size=(1, 3, 9, 9)).astype(np.float32)
+    assert_close(run_whole(model, image), run_split(split, image))
+
+
+@pytest.mark.parametrize("opset", [11, 12, 13, 14, 16, 18, 20, 21, 23, 24, 25, 26])
+def test_opsets(opset: int) -> None:
+    """What moved from attributes to inputs over the years is read in both places."""
+    style = replace(TORCH_FOLDED if opset < 18 else KERAS, opset=opset)
+    network = small()
+    model = export(network, random_variables(network), style)
+    split = split_onnx(model)
+
+    assert [type(step) for step in split.network.steps] == [type(step) for step in network.steps]
+    assert split.opset == opset
+    shape = (1, 9, 9, 3) if style.channels_last else (1, 3, 9, 9)
+    image = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     assert_close(run_whole(model, image), run_split(split, image))
