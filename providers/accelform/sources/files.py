@@ -8,14 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from accelform.errors import InvalidWeights, ModelSourceMissing, NotAModel
+from accelform.errors import InvalidWeights, ModelSourceMissing, NotAModel, WeightsUnreadable
 from accelform.sources.model import SourceFile
 
 READ_AT_ONCE = 1 << 20
 MAX_TEXT_BYTES = 1 << 20
 MAX_FILE_BYTES = 2 << 30
-MAX_FOLDER_FILES = 1000
-MAX_FOLDER_DEPTH = 8
 
 
 def read_text(path: Path, *, what: str) -> str:
@@ -76,8 +74,11 @@ def describe(path: Path, name: str) -> SourceFile:
 
     Raises:
         ModelSourceMissing: it is missing or unreadable.
+        WeightsUnreadable: it is larger than any network.
     """
     try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise WeightsUnreadable(f"{path} has more than {MAX_FILE_BYTES >> 30} GiB; no network here is that large.")
         with path.open("rb") as stream:
             digest, size = hash_stream(stream)
     except FileNotFoundError as error:
@@ -94,41 +95,6 @@ def hash_stream(stream: BinaryIO) -> tuple[str, int]:
         digest.update(part)
         size += len(part)
     return digest.hexdigest(), size
-
-
-def describe_folder(folder: Path) -> tuple[SourceFile, ...]:
-    """Every file below a folder, by name.
-
-    Raises:
-        NotAModel: links, or far more than a model has.
-        ModelSourceMissing: a file is unreadable.
-    """
-    found: dict[str, Path] = {}
-    pending = [folder]
-    while pending:
-        here = pending.pop()
-        if len(here.relative_to(folder).parts) > MAX_FOLDER_DEPTH:
-            raise NotAModel(f"{folder} has folders nested more than {MAX_FOLDER_DEPTH} deep; name the model's own one")
-        for path in _entries(here):
-            name = path.relative_to(folder).as_posix()
-            if path.is_symlink():
-                raise NotAModel(f"{folder} holds a link, {name}. Put the file itself there.")
-            if path.is_dir():
-                pending.append(path)
-            elif path.is_file():
-                found[name] = path
-            else:
-                raise NotAModel(f"{folder} holds {name}, which is neither a file nor a folder. Remove it.")
-            if len(found) > MAX_FOLDER_FILES:
-                raise NotAModel(f"{folder} holds more than {MAX_FOLDER_FILES} files; name the model's own folder")
-    return tuple(describe(path, name) for name, path in sorted(found.items()))
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise ModelSourceMissing(f"{folder} can't be read: {error.strerror}. Check its permissions.") from error
 
 
 def is_plain_name(name: str) -> bool:

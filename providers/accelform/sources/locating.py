@@ -158,7 +158,6 @@ def _only_one(folder: Path, entries: list[Path]) -> Path:
 def _single(path: Path, kind: str) -> Found:
     if kind == SAVED_MODEL:
         raise NotAModel(f"{path} is one file of a SavedModel. Name its folder, {path.parent}.")
-    own = describe(path, path.name)
     names: tuple[str, ...] = ()
     if kind == ONNX:
         names = external_files(path)
@@ -168,6 +167,7 @@ def _single(path: Path, kind: str) -> Found:
         check_keras_archive(path)
     elif kind == HDF5:
         check_keras_h5(path)
+    own = describe(path, path.name)
     others = tuple(describe(path.parent / name, name) for name in names)
     # Identity is content: what the file is called does not count, what it calls others does.
     return Found(kind=kind, entry=path, parts=(replace(own, name="model"), *others), files=(own, *others))

@@ -58,7 +58,7 @@ def read_network(found: Found, path: Path, *, inputs: Names, outputs: Names, pro
     digest = content_digest(kind, settings, parts)
     key = (digest, tuple(inputs or ()), tuple(outputs or ()))
     if key not in _KNOWN:
-        split, imported = _split(found, digest, inputs, outputs, with_weights=False, progress=progress)
+        split, imported = _split(found, inputs, outputs, with_weights=False, progress=progress)
         if len(_KNOWN) >= MAX_KNOWN:
             _KNOWN.clear()
         _KNOWN[key] = ModelSource(
@@ -87,7 +87,7 @@ def open_network(found: Found, source: ModelSource, *, inputs: Names, outputs: N
     Raises: as `read_network`.
     """
     inputs, outputs = _tensors(found, inputs, outputs)
-    split, _ = _split(found, source.digest, inputs, outputs, with_weights=True, progress=progress)
+    split, _ = _split(found, inputs, outputs, with_weights=True, progress=progress)
     return replace(split, labels=source.labels)
 
 
@@ -99,7 +99,7 @@ def _tensors(found: Found, inputs: Names, outputs: Names) -> tuple[Names, Names]
 
 
 def _split(
-    found: Found, digest: str, inputs: Names, outputs: Names, *, with_weights: bool, progress: Progress
+    found: Found, inputs: Names, outputs: Names, *, with_weights: bool, progress: Progress
 ) -> tuple[SplitModel, Imported | None]:
     from accelform.topology import split_onnx
 
@@ -115,7 +115,7 @@ def _split(
             imported = import_model(
                 found.entry,
                 kind=JOB_KINDS[found.kind],
-                digest=digest,
+                digest=content_digest(found.kind, {}, found.parts),
                 input_tensors=inputs,
                 output_tensors=outputs,
                 progress=progress,

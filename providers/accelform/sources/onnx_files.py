@@ -30,7 +30,7 @@ def external_files(path: Path) -> tuple[str, ...]:
     Raises:
         UnsafeModel: one of them is absolute, leads outside, or is a link.
         ModelSourceMissing: one is missing.
-        WeightsUnreadable: the file is damaged or nested absurdly deep.
+        WeightsUnreadable: the file is damaged, nested absurdly deep, or larger than 2 GiB with its weights.
     """
     try:
         with mapped(path) as content:
@@ -41,6 +41,9 @@ def external_files(path: Path) -> tuple[str, ...]:
         ) from error
     for name in names:
         _check_place(path, name)
+    total = path.stat().st_size + sum((path.parent / name).stat().st_size for name in names)
+    if total > MAX_TOTAL_BYTES:
+        raise WeightsUnreadable(f"{path.name} has {total / 2**30:.1f} GiB with its weights; a model may have 2.")
     return tuple(names)
 
 
@@ -54,10 +57,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
-    names = external_files(path)
-    total = path.stat().st_size + sum((path.parent / name).stat().st_size for name in names)
-    if total > MAX_TOTAL_BYTES:
-        raise WeightsUnreadable(f"{path.name} has {total / 2**30:.1f} GiB with its weights; a model may have 2.")
+    external_files(path)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
