@@ -121,6 +121,10 @@ def cut(tf: Any, graph_def: Any, inputs: Sequence[Tensor], outputs: Sequence[str
         if value is not None and len(value.tensor_content) >= LARGE_BYTES:
             arrays[node.name] = value
             _placeholder(tf, result, node.name, value.dtype, [side.size for side in value.tensor_shape.dim])
+        elif node.op == "PlaceholderWithDefault":
+            # A switch such as is_training: nobody will feed it, so its default is what it is.
+            copy = result.node.add(name=node.name, op="Identity", input=node.input)
+            copy.attr["T"].type = node.attr["dtype"].type
         else:
             result.node.add().CopyFrom(node)
     return Cut(result, arrays)
