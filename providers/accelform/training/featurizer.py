@@ -162,6 +162,7 @@ class Featurizer:
 
         Raises:
             NoDefaultClassifier: the family gives predictions itself.
+            ValueError: a second call asks for other classes than the first.
         """
         names = list(self.family.classifier_variables(1, width_divisor=self.width_divisor))
         if not names:
@@ -175,6 +176,11 @@ class Featurizer:
             self.classifier = Classifier(self.family, classes or known, width_divisor=self.width_divisor, logits=logits)
             if biases is not None and self.classifier.classes == biases.shape[0]:
                 self.classifier.assign(self._found, origin="the featurizer's weights")
+        elif classes not in (None, self.classifier.classes):
+            raise ValueError(
+                f"the default classifier already has {self.classifier.classes} classes; for {classes}, build a "
+                "Classifier of your own on the same features"
+            )
         return self.classifier(features)
 
     def save_weights(self, path: Path | str) -> Path:

@@ -60,12 +60,14 @@ class StepLayer(keras.layers.Layer):  # type: ignore[misc, name-defined, unused-
 
     takes_training = False
 
-    def __init__(self, name: str, maps: Maps, compute: Callable[[Sequence[Any]], Any] | None = None) -> None:
+    def __init__(
+        self, name: str, maps: Maps, settings: Settings, compute: Callable[[Sequence[Any]], Any] | None = None
+    ) -> None:
         """`maps` is what the step gives."""
         super().__init__(name=name.replace("/", "."), dtype="float32")
         # XLA would fuse, and round, in an order of its own.
         self.supports_jit = False
-        self._maps = maps
+        self._maps, self._settings = maps, settings
         self._compute = compute
 
     def compute_output_spec(self, sources: Sequence[Any], training: bool = False) -> Any:
@@ -94,11 +96,12 @@ class StepLayer(keras.layers.Layer):  # type: ignore[misc, name-defined, unused-
             for name, shape in batch_norm.variables(channels).items()
         }
 
-    def _moments(self, maps: Any, moving: Sequence[Any], settings: Settings) -> tuple[Any, Any]:
+    def _moments(self, maps: Any, moving: Sequence[Any]) -> tuple[Any, Any]:
         """The batch's mean and variance per channel; the running ones move towards them."""
         mean, variance = tf.nn.moments(maps, axes=(0, 1, 2))
+        momentum = self._settings.momentum
         for variable, value in zip(moving, (mean, variance), strict=True):
-            variable.assign(variable * settings.momentum + tf.stop_gradient(value) * (1 - settings.momentum))
+            variable.assign(variable * momentum + tf.stop_gradient(value) * (1 - momentum))
         return mean, variance
 
 
@@ -108,8 +111,8 @@ class ConvolutionLayer(StepLayer):
     takes_training = True
 
     def __init__(self, step: Convolution, maps: Maps, settings: Settings) -> None:
-        super().__init__(step.name, maps)
-        self._step, self._settings = step, settings
+        super().__init__(step.name, maps, settings)
+        self._step = step
         self._held_divided_by = 1 if step.source == IMAGE else settings.widened_by
 
     def build(self, _: Any) -> None:
@@ -134,9 +137,7 @@ class ConvolutionLayer(StepLayer):
             gamma, beta, mean, variance = self._norm
             if training and self.trainable and self._settings.batch_statistics:
                 plain = ops.convolve(maps, weights, step.window)
-                mean, variance = self._moments(plain, (mean, variance), self._settings)
-                # The statistics are of sums without the step's own biases, which therefore cancel out.
-                bias = None
+                mean, variance = self._moments(plain if bias is None else plain + bias, (mean, variance))
             assert step.batch_norm is not None
             weights, bias = fold(weights, bias, (gamma, beta, mean, variance), step.batch_norm.epsilon)
         total = self._convolve(maps, self._rounded(weights))
@@ -163,8 +164,8 @@ class AffineLayer(StepLayer):
     takes_training = True
 
     def __init__(self, step: Affine, maps: Maps, settings: Settings) -> None:
-        super().__init__(step.name, maps)
-        self._step, self._settings = step, settings
+        super().__init__(step.name, maps, settings)
+        self._step = step
 
     def build(self, _: Any) -> None:
         self._norm = list(self._batch_norm_variables(self._step.batch_norm, self._step.channels).values())
@@ -177,7 +178,7 @@ class AffineLayer(StepLayer):
         (maps,), fmt = sources, self._settings.number_format
         gamma, beta, mean, variance = self._norm
         if training and self.trainable and self._settings.batch_statistics:
-            mean, variance = self._moments(maps, (mean, variance), self._settings)
+            mean, variance = self._moments(maps, (mean, variance))
         scale, bias = normalised_scale((gamma, beta, mean, variance), self._step.batch_norm.epsilon)
         product = pointwise(maps * pointwise(scale, fmt=fmt), fmt=fmt)
         total = pointwise(product + pointwise(bias, fmt=fmt), fmt=fmt)
@@ -188,8 +189,8 @@ class NormaliseLayer(StepLayer):
     """ParseNet's L2 normalisation over channels."""
 
     def __init__(self, step: Normalise, maps: Maps, settings: Settings) -> None:
-        super().__init__(step.name, maps)
-        self._step, self._settings = step, settings
+        super().__init__(step.name, maps, settings)
+        self._step = step
 
     def build(self, _: Any) -> None:
         self._scale = self.add_weight(name="scale", shape=(self._step.channels,), initializer="ones")
@@ -214,20 +215,23 @@ def make_layer(step: Step, maps: Maps, settings: Settings) -> StepLayer:
     if isinstance(step, Normalise):
         return NormaliseLayer(step, maps, settings)
     if isinstance(step, MaxPool):
-        return StepLayer(step.name, maps, lambda sources: ops.max_pool(sources[0], step.window))
+        return StepLayer(step.name, maps, settings, lambda sources: ops.max_pool(sources[0], step.window))
     if isinstance(step, AveragePool):
-        return StepLayer(step.name, maps, lambda sources: pointwise(ops.average_pool(sources[0], step.window), fmt=fmt))
+        return StepLayer(
+            step.name, maps, settings, lambda sources: pointwise(ops.average_pool(sources[0], step.window), fmt=fmt)
+        )
     if isinstance(step, Mean):
-        return StepLayer(step.name, maps, lambda sources: pointwise(ops.spatial_mean(sources[0]), fmt=fmt))
+        return StepLayer(step.name, maps, settings, lambda sources: pointwise(ops.spatial_mean(sources[0]), fmt=fmt))
     if isinstance(step, Concat):
-        return StepLayer(step.name, maps, lambda sources: tf.concat(list(sources), axis=-1))
+        return StepLayer(step.name, maps, settings, lambda sources: tf.concat(list(sources), axis=-1))
     assert isinstance(step, Add)
-    return StepLayer(step.name, maps, lambda sources: _added(step, sources, fmt))
+    return StepLayer(step.name, maps, settings, lambda sources: _added(step, sources, fmt))
 
 
-def quantise_layer(value: str, maps: Maps, fmt: NumberFormat) -> StepLayer:
+def quantise_layer(value: str, maps: Maps, settings: Settings) -> StepLayer:
     """Rounds the maps of `value` once for all convolutions that read them."""
-    return StepLayer(f"{value}/quantised", maps, lambda sources: quantise(sources[0], fmt=fmt, axis=-1))
+    fmt = settings.number_format
+    return StepLayer(f"{value}/quantised", maps, settings, lambda sources: quantise(sources[0], fmt=fmt, axis=-1))
 
 
 def _added(step: Add, sources: Sequence[Any], fmt: NumberFormat) -> Any:

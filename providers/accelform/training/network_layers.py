@@ -26,7 +26,7 @@ class NetworkLayers:
         self.settings = settings
         self.by_step = {step.name: make_layer(step, network.maps[step.name], settings) for step in network.steps}
         self._quantisers = {
-            conv.source: quantise_layer(conv.source, network.maps[conv.source], settings.number_format)
+            conv.source: quantise_layer(conv.source, network.maps[conv.source], settings)
             for conv in network.convolutions
             if settings.number_format.quantised
         }
