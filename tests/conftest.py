@@ -9,7 +9,7 @@ import pytest
 
 RINGS = ("unit", "contract", "engine", "cluster")
 # Reasons (how they begin) for which a test may be skipped when CI=true; any other skip fails the run.
-ALLOWED_SKIPS: tuple[str, ...] = ()
+ALLOWED_SKIPS: tuple[str, ...] = ()  # CI installs TensorFlow and a browser
 HERE = Path(__file__).parent
 
 

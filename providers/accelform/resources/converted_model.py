@@ -183,7 +183,7 @@ class ConvertedModelProvider(VersionedProvider):
 
         blamed = "model_path"
         try:
-            source = read_source(project.resolve(inputs["model_path"]))
+            source = read_source(project.resolve(inputs["model_path"]), progress=common.note)
             blamed = "number_format"
             estimate = forecast(source.network, number_format=inputs["number_format"]).as_dict()
             blamed = "calibration_images"
@@ -225,7 +225,8 @@ class ConvertedModelProvider(VersionedProvider):
 
         model = _source(inputs)
         stored = catalog.local_files(common.open_store(inputs), model, folder / "store")
-        source = read_source(_laid_out(stored, folder / "source") / model.properties[ENTRY])
+        entry = _laid_out(stored, folder / "source") / model.properties[ENTRY]
+        source = read_source(entry, progress=common.note)
         calibration = inputs.get("calibration_images")
         wanted = Wanted(
             name=name,

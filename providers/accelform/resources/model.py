@@ -90,7 +90,7 @@ class ModelProvider(VersionedProvider):
         from accelform.sources import read_source
 
         try:
-            source = read_source(project.resolve(inputs["model_path"]))
+            source = read_source(project.resolve(inputs["model_path"]), progress=common.note)
         except UserError as error:
             return Planned(computed={}, problems=(*problems, Problem(property="model_path", reason=str(error))))
         if all_known(inputs, ("storage_url", "model_name")):
@@ -111,7 +111,7 @@ class ModelProvider(VersionedProvider):
     def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
         from accelform.sources import read_source
 
-        source = read_source(project.resolve(inputs["model_path"]))
+        source = read_source(project.resolve(inputs["model_path"]), progress=common.note)
         if source.digest != inputs["digest"]:
             raise UserError(
                 f"{inputs['model_path']} changed while it was being deployed ({inputs['digest']} is now "
