@@ -143,6 +143,25 @@ def _elements(node: Node, arrays: Sequence[Any]) -> int:
     return sum(array.size for array in given) if node.op not in _SHAPED else 0
 
 
+def pieces(node: Node, inputs: Sequence[Constant | None]) -> list[Constant]:
+    """All outputs of a Split of a small constant, as graphs do with shapes; empty if it is something else."""
+    data, sizes = inputs[0], inputs[1] if len(inputs) > 1 else None
+    if node.op != "Split" or data is None or data.size > SMALL:
+        return []
+    array, axis = data.array(), node.attribute("axis", 0)
+    given = node.attribute("split") if sizes is None else sizes.array().reshape(-1)
+    try:
+        if given is None:
+            found = np.array_split(array, len(node.outputs), axis=axis)
+        else:
+            found = np.split(array, np.cumsum([int(size) for size in given])[:-1], axis=axis)
+    except (ValueError, TypeError, LookupError):
+        return []
+    return (
+        [Constant(data.name, array=piece, real=data.real) for piece in found] if len(found) == len(node.outputs) else []
+    )
+
+
 def reshaped(old: tuple[int, ...], wanted: Sequence[int], *, allow_zero: bool = False) -> tuple[int, ...]:
     """The shape that ONNX's Reshape gives.
 

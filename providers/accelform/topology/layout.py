@@ -10,7 +10,7 @@ import numpy as np
 from accelform.topology.constants import Constant
 from accelform.topology.graph import FLOATS, Node
 from accelform.topology.lifter import Handler, Lifter
-from accelform.topology.values import NormValue, NotLiftable, Value
+from accelform.topology.values import MapValue, NotLiftable, Value
 
 
 def same(lifter: Lifter, node: Node) -> Value:
@@ -104,8 +104,8 @@ def pad(lifter: Lifter, node: Node) -> Value:
 def shape_of(lifter: Lifter, node: Node) -> Value:
     """The shape of maps is known, with a batch of 1: a constant, not maps."""
     value = lifter.values[node.inputs[0]]
-    if isinstance(value, NormValue):
-        raise NotLiftable("asks for the shape of a norm")
+    if not isinstance(value, MapValue):
+        raise NotLiftable("asks for the shape of what is no maps")
     dims = value.shape[node.attribute("start", 0) : node.attribute("end")]
     lifter.constants[node.outputs[0]] = Constant(node.label, array=np.array(dims, np.int64), real=True)
     raise NotLiftable("asks for a shape")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from accelform.topology.constants import Budget, Constant, fold, initializer
+from accelform.topology.constants import Budget, Constant, fold, initializer, pieces
 from accelform.topology.graph import Graph, Node
 from accelform.topology.raw import Raw, Vector
 from accelform.topology.values import MapValue, NotLiftable, Order, Value
@@ -148,6 +148,9 @@ def fold_node(
     if any(name and name not in constants for name in node.inputs) or node.outputs[0] in graph.inputs:
         return
     inputs = [constants.get(name) if name else None for name in node.inputs]
+    if node.op == "Split":
+        constants.update(zip(node.outputs, pieces(node, inputs), strict=False))
+        return
     if (result := fold(node, inputs, with_weights=with_weights, budget=budget)) is not None:
         constants[node.outputs[0]] = result
 

@@ -11,6 +11,7 @@ from onnx import TensorProto
 from accelform.conversion.split import SplitModel
 from accelform.errors import UnsupportedModel
 from accelform.featurizers.families import NETWORK_INPUT
+from accelform.topology.blocks import block_handlers
 from accelform.topology.cut import Slice, backwards, check_operators, front_graph, head_graph
 from accelform.topology.fuse import Fused, fuse
 from accelform.topology.graph import Graph, foreign_types, read_graph
@@ -28,7 +29,8 @@ from accelform_runtime.network.parameters import Parameters
 from accelform_runtime.network.steps import Maps
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-HANDLERS = {**WINDOW_HANDLERS, **POINTWISE_HANDLERS, **NORM_HANDLERS, **LAYOUT_HANDLERS}
+_PLAIN = {**WINDOW_HANDLERS, **POINTWISE_HANDLERS, **NORM_HANDLERS, **LAYOUT_HANDLERS}
+HANDLERS = {**_PLAIN, **block_handlers(_PLAIN)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,4 +134,22 @@ class NormValue:
     scale: npt.NDArray[np.float64] | None = field(default=None, compare=False)
 
 
-Value = MapValue | NormValue
+BlockStage = Literal["swapped", "depth", "batch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockValue:
+    """Maps on the way into a batch of every n-th row and column, or back: how TensorFlow 1 dilates a convolution.
+
+    Attributes:
+        of: the maps, channels first; padded before the convolution, plain after it
+        stage: [C, 1, H, W], its blocks as channels, or its blocks as batch
+        block: n
+    """
+
+    of: MapValue
+    stage: BlockStage
+    block: int = 1
+
+
+Value = MapValue | NormValue | BlockValue

@@ -19,7 +19,11 @@ LOWEST = -1e30
 
 def convolution(lifter: Lifter, node: Node) -> Value:
     """[1, C, H, W] with weights [O, C, kh, kw]."""
-    value = _channels_first(lifter.maps(node, padded=True))
+    return convolved(lifter, node, _channels_first(lifter.maps(node, padded=True)), spread=1)
+
+
+def convolved(lifter: Lifter, node: Node, value: MapValue, *, spread: int) -> MapValue:
+    """The node's convolution over every `spread`-th row and column."""
     if value.fill != 0:
         raise NotLiftable(f"reads maps padded with {value.fill:g}; the FPGA pads with zeros")
     weights = lifter.constant(node, 1)
@@ -31,6 +35,10 @@ def convolution(lifter: Lifter, node: Node) -> Value:
     if in_channels != value.maps.channels:
         raise NotLiftable(f"has weights for {in_channels} channels and reads {value.maps.channels}")
     window = _window(node, value, (kernel[0], kernel[1]))
+    if spread != 1:
+        if window != Window(kernel=window.kernel, padding=value.padding):
+            raise NotLiftable("strides, pads or dilates blocks")
+        window = replace(window, dilation=(spread, spread))
     bias = lifter.constant(node, 2)
     if bias is not None and bias.shape != (out_channels,):
         raise NotLiftable(f"adds a bias of shape {list(bias.shape)} to {out_channels} channels")

@@ -189,3 +189,66 @@ def test_opsets(opset: int) -> None:
     shape = (1, 9, 9, 3) if style.channels_last else (1, 3, 9, 9)
     image = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     assert_close(run_whole(model, image), run_split(split, image))
+
+
+def space_to_batch_model(*, crop: int) -> onnx.ModelProto:
+    """A convolution of dilation 6 as TensorFlow 1 wrote it: 20 + 6 + 10 rows in 6 x 6 blocks, 24 back, some cut off."""
+    random = np.random.default_rng(0)
+    arrays = {
+        "w1": random.normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32),
+        "w2": random.normal(0, 0.3, (5, 4, 3, 3)).astype(np.float32),
+        "b2": random.normal(size=5).astype(np.float32),
+        "pads": np.array([0, 0, 6, 6, 0, 0, 10, 10]),
+        "zero": np.array([0, 0]),
+        "crop": np.array([-crop, -crop]),
+        "axes": np.array([2, 3]),
+    }
+    nodes = [
+        helper.make_node("Conv", ["pixels", "w1"], ["c1"], name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Pad", ["r1", "pads"], ["padded"]),
+        helper.make_node("Transpose", ["padded"], ["swapped"], perm=[1, 0, 2, 3]),
+        helper.make_node("SpaceToDepth", ["swapped"], ["deep"], blocksize=6),
+        helper.make_node("Transpose", ["deep"], ["batch"], perm=[1, 0, 2, 3]),
+        helper.make_node("Conv", ["batch", "w2", "b2"], ["c2"], name="dilated", kernel_shape=[3, 3]),
+        helper.make_node("Transpose", ["c2"], ["deep_again"], perm=[1, 0, 2, 3]),
+        helper.make_node("DepthToSpace", ["deep_again"], ["wide"], blocksize=6),
+        helper.make_node("Slice", ["wide", "zero", "crop", "axes"], ["cropped"]),
+        helper.make_node("Relu", ["cropped"], ["r2"]),
+        helper.make_node("Transpose", ["r2"], ["maps"], perm=[1, 2, 3, 0]),
+    ]
+    side = 24 - crop
+    graph = helper.make_graph(
+        nodes,
+        "dilated",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["N", 3, 20, 20])],
+        [helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["N", side, side, 5])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("crop", [4, 3, 10])
+def test_space_to_batch_is_a_dilated_convolution(crop: int) -> None:
+    """With the crop taken from its padding, as long as it is padding that is cut off."""
+    model = space_to_batch_model(crop=crop)
+    split = split_onnx(model)
+
+    dilated = split.network.by_name["dilated"]
+    assert isinstance(dilated, Convolution)
+    assert (dilated.window.dilation, dilated.relu) == ((6, 6), True)
+    assert dilated.window.padding == (6, 6, 10 - crop, 10 - crop)
+    assert split.head is None
+    image = np.random.default_rng(1).normal(size=(1, 3, 20, 20)).astype(np.float32)
+    assert_close(run_whole(model, image), run_split(split, image))
+
+
+def test_cutting_more_than_the_padding_stays_on_the_cpu() -> None:
+    model = space_to_batch_model(crop=11)
+    split = split_onnx(model)
+
+    assert [step.name for step in split.network.steps] == ["first"]
+    assert split.head is not None
+    assert "1 of its layers stay on the CPU" in split.mismatch
+    image = np.random.default_rng(1).normal(size=(1, 3, 20, 20)).astype(np.float32)
+    assert_close(run_whole(model, image), run_split(split, image))
