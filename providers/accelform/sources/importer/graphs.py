@@ -147,9 +147,13 @@ def describe(graph: Any, names: Sequence[str], aliases: Mapping[str, str], what:
         try:
             tensor = graph.get_tensor_by_name(with_index(name))
         except (KeyError, ValueError):
-            ends = [f"{operation.name}:0" for operation in graph.get_operations() if operation.outputs]
+            ends = [
+                f"{operation.name}:0"
+                for operation in graph.get_operations()
+                if operation.outputs and not operation.name.startswith("save/")
+            ]
             near = [end for end in ends if name.split("/")[-1].split(":")[0].lower() in end.lower()]
-            shown = ", ".join((near or ends[-MAX_NAMES_SHOWN:])[:MAX_NAMES_SHOWN])
+            shown = ", ".join((near or list(aliases) or ends[-MAX_NAMES_SHOWN:])[:MAX_NAMES_SHOWN])
             raise Refused("tensor", f"the graph has no {what} tensor {name}; it has for example {shown}.") from None
         found.append(described(tensor, aliases.get(tensor.name, "")))
     return found
