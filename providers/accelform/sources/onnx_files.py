@@ -63,6 +63,8 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         model.ParseFromString(path.read_bytes())
     except (DecodeError, RecursionError, ValueError) as error:
         raise WeightsUnreadable(f"{path.name} can't be read as ONNX: {error}. Export it again.") from error
+    if broken := next((name for name in _names(model.graph) if not isinstance(name, str)), None):
+        raise WeightsUnreadable(f"{path.name} has a name that is no text, {broken!r}: it is damaged; copy it again.")
     for tensor in _tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             _take_in(tensor, path)
@@ -102,6 +104,16 @@ def _check_place(path: Path, name: str) -> None:
         raise UnsafeModel(f"{path.name} wants weights from {name!r}, which is a link. Put the file itself there.")
     if not target.is_file():
         raise ModelSourceMissing(f"{path.name} has weights in {name!r}, which is missing beside it. {ADVICE}")
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[object]:
+    """Of nodes, values and arrays; protobuf hands over what is no UTF-8 as bytes."""
+    yield graph.name
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        yield value.name
+    for node in graph.node:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

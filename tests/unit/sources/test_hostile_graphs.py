@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from accelform.errors import (
     UserError,
     WeightsUnreadable,
 )
-from accelform.sources import read_source
+from accelform.sources import open_source, read_source
 from accelform.sources.wire import Malformed, fields
 
 Write = Callable[..., Path]
@@ -231,6 +232,28 @@ def test_graphs_nested_without_end(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"nested more than|net\.onnx"):
         read_source(tmp_path / "net.onnx")
+
+
+def test_a_file_with_wrong_bytes_in_it(write_onnx: Write) -> None:
+    """Wherever a byte is wrong, the file is refused in words or read as what it says; nothing else happens."""
+    path = write_onnx()
+    content, random = path.read_bytes(), np.random.default_rng(3)
+    for _ in range(150):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), int(random.integers(1, 6))):
+            damaged[place] = random.integers(0, 256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(UserError):
+            open_source(read_source(path))
+
+
+def test_names_that_are_no_text(write_onnx: Write) -> None:
+    """An operator's name in bytes that mean nothing is damage, and said to be."""
+    path = write_onnx()
+    path.write_bytes(path.read_bytes().replace(b"Softmax", b"Softm\xffx"))
+
+    with pytest.raises(WeightsUnreadable, match="no text"):
+        read_source(path)
 
 
 def test_custom_operators(write_onnx: Write) -> None:
