@@ -32,13 +32,13 @@ def test_full_queue_refuses_at_once(start, image, request_of):
 def test_modelled_queue_follows_arrivals(start, image, request_of):
     """A call that waits for another one waits in modelled time only as long as the modelled FPGA is occupied."""
     own = start()
-    quick = request_of(*[image(0)] * 200)
+    quick = request_of(*[image(0)] * 1000)
 
     calls = [own.begin(quick) for _ in range(2)]
     queues = sorted(float(dict(call.trailing_metadata())["x-accelform-fpga-queue-ms"]) for call in calls)
 
     assert queues[0] == 0
-    assert 0 < queues[1] <= 200 * 1.53
+    assert 0 < queues[1] <= 1000 * 1.53
 
 
 def test_deadline_in_the_queue(start, image, request_of):
