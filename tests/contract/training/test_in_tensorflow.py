@@ -20,6 +20,7 @@ TENSORFLOW = "ACCELFORM_TENSORFLOW_PYTHON"
 ROOT = Path(__file__).parents[3]
 FLOAT_TOLERANCE = 1e-5
 NARROW = 32
+RESNET = FAMILIES["resnet50"]
 Check = Callable[[str], Any]
 
 
@@ -117,8 +118,8 @@ def test_featurizers_share_weights_by_name_and_become_models(check: Check) -> No
     spec = parse_spec((folder / found["files"][0]).read_text(), origin="model.yaml")
     assert isinstance(spec.weights, FileWeights)
     assert spec.weights.width_divisor == NARROW
-    assert len(load(spec.weights, folder=folder)) == 265
-    classifier = load_classifier(spec.classifier, folder=folder, width_divisor=NARROW)  # type: ignore[arg-type]
+    assert len(load(spec.weights, folder=folder, family=RESNET)) == 265
+    classifier = load_classifier(spec.classifier, folder=folder, family=RESNET, width_divisor=NARROW)  # type: ignore[arg-type]
     assert [array.shape for array in classifier.values()] == [(1, 1, 64, 7), (7,)]
 
 
@@ -159,4 +160,4 @@ def test_what_the_documentation_prints_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "even-or-odd" / "labels.txt").read_text() == "even\nodd\n"
     spec = parse_spec((tmp_path / "even-or-odd" / "model.yaml").read_text(), origin="model.yaml")
-    assert len(load(spec.weights, folder=tmp_path / "even-or-odd")) == 265
+    assert len(load(spec.weights, folder=tmp_path / "even-or-odd", family=RESNET)) == 265
