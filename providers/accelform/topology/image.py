@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
 import onnx
 
 from accelform.errors import UnsupportedModel
-from accelform.topology.constants import Constant
+from accelform.topology.constants import Budget, Constant, fold
 from accelform.topology.graph import Graph, Node, TypedShape
 from accelform.topology.values import MapValue, Order
 from accelform_runtime.network.steps import Maps
 
 PASSED = ("Identity", "Dropout", "Pad", "Transpose", "Cast")
 """Operators between the image and the first convolution that belong to the FPGA's part."""
+
+SAME_SHAPE = ("Clip", "Relu", "Sigmoid", "Tanh", "Softmax", "Log", "BatchNormalization", "InstanceNormalization")
+"""Operators before the image that give the shape of what they read."""
 
 MAX_IMAGE = 2**25
 MAX_FRONT = 500
@@ -43,7 +47,7 @@ def find_image(graph: Graph, constants: dict[str, Constant]) -> tuple[str, MapVa
                 break
             order = "HWC" if perm == (0, 3, 1, 2) else "CHW"
         value = node.inputs[0]
-    return value, _start(value, order, _shape(graph, value), first, constants)
+    return value, _start(value, order, _shape(graph, value, constants), first, constants)
 
 
 def _first_layer(graph: Graph, constants: dict[str, Constant]) -> Node | None:
@@ -90,33 +94,59 @@ def _start(
     return MapValue(raw=0, maps=maps, order=order, shape=(1, *dims[1:]))
 
 
-def _shape(graph: Graph, value: str) -> tuple[int, ...] | None:
+def _shape(graph: Graph, value: str, constants: dict[str, Constant]) -> tuple[int, ...] | None:
     """From the file, or from the shapes of what leads there."""
     found = graph.types.get(value)
     if found is not None and found.dims is not None and all(dim > 0 for dim in found.dims[1:]):
         return found.dims
-    inferred = _inferred(graph, value)
+    inferred = _inferred(graph, value, constants)
     return inferred if inferred is not None else (None if found is None else found.dims)
 
 
-def _inferred(graph: Graph, value: str) -> tuple[int, ...] | None:
-    wanted, nodes = {value}, []
+def _inferred(graph: Graph, value: str, constants: dict[str, Constant]) -> tuple[int, ...] | None:
+    """By following an image of ones through the graph in NumPy: libraries that infer shapes abort on hostile graphs."""
+    wanted: set[str] = {value}
+    nodes: list[Node] = []
     for node in reversed(graph.nodes):
         if any(name in wanted and name not in graph.inputs for name in node.outputs):
-            nodes.append(node.proto)
+            nodes.append(node)
             wanted.update(node.inputs)
-    tensors = [graph.initializers[name] for name in sorted(wanted) if name in graph.initializers]
-    if not nodes or len(nodes) > MAX_FRONT or sum(prod(tensor.dims) for tensor in tensors) > MAX_FRONT**2:
+    if len(nodes) > MAX_FRONT:
         return None
-    inputs = [value_info(name, graph.types[name]) for name in graph.inputs if name in graph.types]
-    part = onnx.helper.make_graph(nodes[::-1], "front", inputs, [onnx.ValueInfoProto(name=value)], tensors)
-    model = onnx.helper.make_model(part, opset_imports=[onnx.helper.make_opsetid("", graph.opset)])
-    try:
-        shaped = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+    known = dict(constants)
+    for name in graph.inputs:
+        typed = graph.types.get(name)
+        if typed is not None and typed.dims and all(dim > 0 for dim in typed.dims[1:]):
+            dims = (1, *typed.dims[1:])
+            if prod(dims) <= MAX_IMAGE:
+                known[name] = Constant(name, array=np.broadcast_to(np.float32(1), dims), real=False)
+    budget = Budget()
+    budget.left = MAX_IMAGE
+    for node in reversed(nodes):
+        result = _followed(node, known, budget)
+        if result is not None:
+            known[node.outputs[0]] = result
+    return known[value].shape if value in known else None
+
+
+def _followed(node: Node, known: dict[str, Constant], budget: Budget) -> Constant | None:
+    data = known.get(node.input(0))
+    if node.op in SAME_SHAPE:
+        return data
+    if node.op == "Resize" and data is not None:
+        sizes, scales = known.get(node.input(3)), known.get(node.input(2))
+        dims: tuple[int, ...] = ()
+        if sizes is not None and sizes.size == len(data.shape):
+            dims = tuple(int(size) for size in sizes.array().reshape(-1))
+        elif scales is not None and scales.size == len(data.shape):
+            factors = scales.array().reshape(-1)
+            dims = tuple(int(dim * float(factor)) for dim, factor in zip(data.shape, factors, strict=True))
+        if not dims or min(dims) < 1 or prod(dims) > MAX_IMAGE:
+            return None
+        return Constant(data.name, array=np.broadcast_to(np.float32(1), dims), real=False)
+    if any(name and name not in known for name in node.inputs):
         return None
-    tensor = shaped.graph.output[0].type.tensor_type
-    return tuple(dim.dim_value or -1 for dim in tensor.shape.dim) if tensor.HasField("shape") else None
+    return fold(node, [known.get(name) for name in node.inputs], with_weights=True, budget=budget)
 
 
 def value_info(name: str, typed: TypedShape) -> onnx.ValueInfoProto:

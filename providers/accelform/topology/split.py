@@ -115,7 +115,7 @@ def split_onnx(
         mismatch=mismatch,
         image_tensor=image_tensor,
         inputs=wire_inputs(graph, front.inputs),
-        outputs=wire_outputs(lifter, head_part),
+        outputs=wire_outputs(lifter),
         front=front_part,
         head=head_part,
         opset=graph.opset,

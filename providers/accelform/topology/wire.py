@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import onnx
 from onnx import TensorProto
 
 from accelform.conversion.split import TensorInfo
@@ -32,7 +31,6 @@ DTYPES: Mapping[int, str] = {
 
 INPUT_ALIAS = "images"
 OUTPUT_ALIAS = "output_alias"
-MAX_INFERRED_BYTES = 2**27
 
 
 def wire_inputs(graph: Graph, names: Sequence[str]) -> tuple[TensorInfo, ...]:
@@ -49,11 +47,13 @@ def wire_inputs(graph: Graph, names: Sequence[str]) -> tuple[TensorInfo, ...]:
     return tuple(found)
 
 
-def wire_outputs(lifter: Lifter, head: onnx.GraphProto | None) -> tuple[TensorInfo, ...]:
-    """With the aliases that the SDK gave: one output has its own, several are counted."""
+def wire_outputs(lifter: Lifter) -> tuple[TensorInfo, ...]:
+    """With the aliases that the SDK gave: one output has its own, several are counted.
+
+    A tensor behind the FPGA's part that the file gives no shape for has [-1].
+    """
     graph = lifter.graph
     single = len(graph.outputs) == 1
-    inferred: Mapping[str, tuple[int, tuple[int, ...]]] | None = None
     found = []
     for index, name in enumerate(graph.outputs):
         typed, value = graph.types.get(name), lifter.values.get(name)
@@ -63,27 +63,7 @@ def wire_outputs(lifter: Lifter, head: onnx.GraphProto | None) -> tuple[TensorIn
         elif isinstance(value, MapValue):
             dims = (-1, *value.shape[1:])
         else:
-            if inferred is None:
-                inferred = _inferred(head, graph.opset)
-            element, dims = inferred.get(name, (element, (-1,)))
+            dims = (-1,)
         alias = OUTPUT_ALIAS if single else f"out_{index}"
         found.append(TensorInfo(name=name, alias=alias, dtype=DTYPES.get(element, "DT_FLOAT"), shape=dims))
     return tuple(found)
-
-
-def _inferred(head: onnx.GraphProto | None, opset: int) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """Types and shapes of outputs that the file does not tell; the batch is of any length again."""
-    if head is None or head.ByteSize() > MAX_INFERRED_BYTES:
-        return {}
-    model = onnx.helper.make_model(head, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    try:
-        shaped = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
-        return {}
-    found = {}
-    for value in shaped.output:
-        tensor = value.type.tensor_type
-        if tensor.HasField("shape"):
-            dims = tuple(dim.dim_value or -1 for dim in tensor.shape.dim)
-            found[value.name] = (int(tensor.elem_type), (-1, *dims[1:]))
-    return found
