@@ -6,6 +6,7 @@ with ours bit for bit.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnx
 import onnxruntime
 from onnx import helper
 
+from accelform_runtime.numerics.format import NumberFormat, load_profile
 from benchmarks.peer_tools.quantisers import HALF_EVEN, SIGN_AND_EXPONENT_BITS
 
 OURS, THEIRS = "accelform", "com.amd.quark"
@@ -28,7 +30,8 @@ class QuarkGraph:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         options.register_custom_ops_library(get_library_path("CPU"))
-        model = _replaced(onnx.load(str(folder / "model.onnx")))
+        description = json.loads((folder / "fpga.json").read_text(encoding="utf-8"))
+        model = _replaced(onnx.load(str(folder / "model.onnx")), load_profile(description["number_format"]))
         self._session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
@@ -41,11 +44,12 @@ class QuarkGraph:
         return values
 
 
-def _replaced(model: onnx.ModelProto) -> onnx.ModelProto:
+def _replaced(model: onnx.ModelProto, fmt: NumberFormat) -> onnx.ModelProto:
     for node in model.graph.node:
         if node.domain != OURS:
             continue
-        settings = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        # Its one attribute is the maps' shape in blocks: [batch, blocks, values of a block, positions].
+        shape = helper.get_attribute_value(node.attribute[0])
         other = helper.make_node(
             "BFPQuantizeDequantize",
             list(node.input),
@@ -53,8 +57,8 @@ def _replaced(model: onnx.ModelProto) -> onnx.ModelProto:
             domain=THEIRS,
             bfp_method="to_bfp",
             axis=1,
-            bit_width=SIGN_AND_EXPONENT_BITS + settings["mantissa_bits"],
-            block_size=settings["block_size"],
+            bit_width=SIGN_AND_EXPONENT_BITS + (fmt.mantissa_bits or 0),
+            block_size=shape[2],
             rounding_mode=HALF_EVEN,
             sub_block_size=2,
             sub_block_shift_bits=1,
