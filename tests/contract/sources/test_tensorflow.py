@@ -16,6 +16,7 @@ from accelform_runtime.numerics.format import load_profile
 
 DATA = Path(__file__).parent / "data"
 PREDICTION = "classifier_1/tiny/predictions/Softmax:0"
+WRITTEN = Path("/tmp/accelform-written-by-a-model")
 EXPECTED = {"tf1": "tf1", "frozen.pb": "tf1", "tf2": "keras", "tiny.keras": "keras", "tiny.h5": "keras"}
 
 
@@ -72,3 +73,12 @@ def test_preprocessing_is_recognised_by_what_it_does(imports: Path) -> None:
     assert open_source(source, again.append).preprocess == source.preprocess
     assert again == [], "the second time nothing is imported"
     assert {path.name for path in imports.iterdir() if path.name.startswith(("import-", "unpacked-"))} == set()
+
+
+def test_a_model_that_writes_files_writes_none() -> None:
+    """Saving operators in the initialiser, the decoding and the network do nothing; the rest is read as it is."""
+    source = read_source(DATA / "saving")
+
+    assert source.preprocess == Preprocess(keep_aspect_ratio=False)
+    assert [tensor.alias for tensor in source.output_tensors] == ["features"]
+    assert list(WRITTEN.parent.glob(f"{WRITTEN.name}*")) == []

@@ -26,13 +26,14 @@ v1 = tf.compat.v1
 SIDE, CLASSES, CHANNELS = 32, 4, 8
 MEANS = (123.68, 116.779, 103.939)
 PREDICTION = "classifier_1/tiny/predictions/Softmax:0"
+WRITTEN = "/tmp/accelform-written-by-a-model"
 RANDOM = np.random.RandomState(7)
 
 
 def main() -> None:
     pixels = RANDOM.uniform(-2, 2, (2, SIDE, SIDE, 3)).astype(np.float32)
     expected = {"pixels": pixels}
-    for name in ("azure", "tf1", "tf2"):
+    for name in ("azure", "tf1", "tf2", "saving"):
         shutil.rmtree(FOLDER / name, ignore_errors=True)
     write_azure()
     expected["tf1"] = write_tf1(pixels)
@@ -42,6 +43,7 @@ def main() -> None:
     expected["keras"] = model.predict(pixels, verbose=0)
     write_tf2(model)
     np.savez_compressed(FOLDER / "expected.npz", **expected)
+    write_saving()
 
 
 def variable(name: str, *shape: int) -> tf.Variable:
@@ -109,6 +111,37 @@ def write_tf1(pixels: np.ndarray) -> np.ndarray:
         frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [prediction.op.name])
         (FOLDER / "frozen.pb").write_bytes(frozen.SerializeToString())
         return session.run(prediction, {image: pixels})
+
+
+def write_saving() -> None:
+    """A stranger's: it writes a file when it is initialised, when an image is decoded, and when it computes."""
+    v1.disable_control_flow_v2()
+
+    def save(what: str) -> tf.Operation:
+        names = {"tensor_names": ["x"], "shape_and_slices": [""], "tensors": [tf.constant([1.0])]}
+        return tf.raw_ops.SaveV2(prefix=f"{WRITTEN}-{what}", **names)
+
+    def one(encoded: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([save("decoding")]):
+            image = tf.cast(tf.image.decode_png(encoded, channels=3), tf.float32)
+        return v1.image.resize_bilinear(image[None], (SIDE, SIDE))[0] - tf.constant(MEANS)
+
+    with tf.Graph().as_default(), v1.Session() as session:
+        encoded = v1.placeholder(tf.string, name="Placeholder")
+        images = tf.map_fn(one, encoded, dtype=tf.float32)
+        images.set_shape([None, SIDE, SIDE, 3])
+        net = tf.nn.relu(tf.nn.conv2d(images, variable("w", 3, 3, 3, CHANNELS), 1, "SAME"))
+        with tf.control_dependencies([save("computing")]):
+            features = tf.reduce_mean(net, [1, 2], name="features")
+        start = save("initialising")
+        session.run(v1.global_variables_initializer())
+        signature = v1.saved_model.predict_signature_def({"images": encoded}, {"features": features})
+        builder = v1.saved_model.Builder(str(FOLDER / "saving"))
+        builder.add_meta_graph_and_variables(
+            session, ["serve"], signature_def_map={"serving_default": signature}, main_op=start
+        )
+        builder.save()
+    v1.enable_control_flow_v2()
 
 
 def keras_model() -> keras.Model:
