@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_refused_in_words(check: Check) -> None:
     assert problems["labels"].startswith("InvalidFeaturizerSpec: m.yaml: 1 label(s) for 7 classes")
 
 
-def test_frozen_featurizers_stay_and_one_bit_can_be_trained(check: Check) -> None:
+def test_frozen_featurizers_stay_and_two_bits_can_be_trained(check: Check) -> None:
     found = check("training")
 
     assert found["frozen"]["trainable"] == 2
@@ -145,7 +145,7 @@ def test_frozen_featurizers_stay_and_one_bit_can_be_trained(check: Check) -> Non
     assert found["batch statistics"]["moved"] == sorted([*trained, "moving_mean", "moving_variance"])
     assert found["batch statistics"]["trainable"] == 53 * 3 + 2
     # Four classes: guessing costs ln 4 = 1.39.
-    assert found["losses"][-1] < 0.7 < found["losses"][0]
+    assert found["losses"][-1] < 0.3 < 1.39 < found["losses"][0]
 
 
 @pytest.mark.usefixtures("check")
