@@ -103,7 +103,7 @@ def _subject(model: str) -> Subject:
 def _bitstream(subject: Subject, estimate: Estimate) -> str:
     from accelform.featurizers.bitstreams import bitstream
 
-    return bitstream(subject.family, estimate.number_format)
+    return bitstream(subject.family, estimate.number_format, mismatch=subject.mismatch)
 
 
 def _page(subject: Subject, estimate: Estimate, *, layers: bool) -> str:

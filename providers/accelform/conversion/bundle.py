@@ -72,7 +72,7 @@ def write_bundle(
         "schema": SCHEMA,
         "name": built.proto.graph.name,
         "version": version,
-        "family": split.family or "",
+        "family": split.family if split.family and not split.mismatch else "",
         "number_format": fmt.name,
         "method_name": METHOD_NAME,
         "inputs": [

@@ -7,8 +7,11 @@ from accelform.featurizers.families import FAMILIES
 BITSTREAM_FORMAT = "bw-a10-cnn"
 
 
-def bitstream(family: str | None, number_format: str) -> str:
-    """Azure ML's model id of the bitstream, e.g. `msfprn50`; empty where only the emulation runs."""
-    if family is None or number_format != BITSTREAM_FORMAT:
+def bitstream(family: str | None, number_format: str, *, mismatch: str = "") -> str:
+    """Azure ML's model id of the bitstream, e.g. `msfprn50`; empty where only the emulation runs.
+
+    A network can be of a family and still differ, in its width for instance: then `mismatch` says how.
+    """
+    if family is None or mismatch or number_format != BITSTREAM_FORMAT:
         return ""
     return FAMILIES[family].quantized_model_id

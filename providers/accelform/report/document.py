@@ -97,7 +97,7 @@ def make_report(
         family=split.family,
         family_title=family.title if family else "",
         mismatch=split.mismatch,
-        bitstream=bitstream(split.family, fmt.name),
+        bitstream=bitstream(split.family, fmt.name, mismatch=split.mismatch),
         number_format=fmt,
         estimate=estimate,
         network=split.network.name,

@@ -197,7 +197,7 @@ class ConvertedModelProvider(VersionedProvider):
         computed = {
             "topology": source.family or "",
             "mismatch": source.mismatch,
-            "bitstream": bitstream(source.family, inputs["number_format"]),
+            "bitstream": bitstream(source.family, inputs["number_format"], mismatch=source.mismatch),
             "calibration_digest": calibration,
             "predicted_latency_ms": estimate["latency_ms"],
             "estimate": estimate,
