@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,14 +18,13 @@ def write_weights(path: Path, arrays: Mapping[str, Floats], *, default_name: str
     """Writes a compressed NumPy archive, whole or not at all; into a folder under `default_name`. Returns the file."""
     file = path if path.suffix == SUFFIX else path / f"{default_name}{SUFFIX}"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=SUFFIX + ".part", delete=False) as partial:
-        try:
-            np.savez_compressed(partial, **arrays)  # type: ignore[arg-type, unused-ignore]
-            partial.close()
-            os.replace(partial.name, file)
-        except BaseException:
-            os.unlink(partial.name)
-            raise
+    partial = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type, unused-ignore]
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
     return file
 
 
