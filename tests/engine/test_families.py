@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from tests.support.exporting import TORCH, export, plain_outputs, softmax_head
 from tests.support.ports import free_port
-from tests.unit.topology.exporting import TORCH, export, plain_outputs, softmax_head
 
 from accelform.featurizers.families import FAMILIES, Family
 from accelform.featurizers.spec import SeededWeights

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.support.exporting import KERAS, TF, TORCH, TORCH_FOLDED, Exporter, export, random_variables, softmax_head
 
 from accelform.featurizers.families import FAMILIES
 from accelform.topology import split_onnx
 from accelform_runtime.network.network import Network
 from accelform_runtime.network.steps import Affine, Convolution, Mean
 
-from .exporting import KERAS, TF, TORCH, TORCH_FOLDED, Exporter, export, random_variables, softmax_head
 from .running import assert_close, run_split, run_whole
 
 NETWORK = FAMILIES["resnet50"].network(width_divisor=32)

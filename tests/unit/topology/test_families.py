@@ -7,11 +7,11 @@ import time
 import numpy as np
 import onnx
 import pytest
+from tests.support.exporting import STYLES, TORCH, export, plain_outputs, random_variables, softmax_head
 
 from accelform.featurizers.families import FAMILIES
 from accelform.topology import split_onnx
 
-from .exporting import STYLES, TORCH, export, plain_outputs, random_variables, softmax_head
 from .running import assert_close, run_split, run_whole
 
 NARROW = 32

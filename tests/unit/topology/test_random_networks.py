@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.exporting import STYLES, Style, export, random_variables
 
 from accelform.topology import split_onnx
 from accelform.topology.compare import compare
@@ -27,7 +28,6 @@ from accelform_runtime.network.steps import (
     Window,
 )
 
-from .exporting import STYLES, Style, export, random_variables
 from .running import assert_close, run_split, run_whole
 
 SIDES = st.integers(5, 9)
