@@ -14,7 +14,7 @@ import pytest
 from tests.support.exporting import TORCH, export, plain_outputs, softmax_head
 from tests.support.ports import free_port
 
-from accelform.featurizers.families import FAMILIES, Family
+from accelform.featurizers.families import FAMILIES, IMAGE_TENSOR, Family
 from accelform.featurizers.spec import SeededWeights
 from accelform.featurizers.weights import load
 from accelform_runtime.client import PredictionClient
@@ -41,7 +41,9 @@ def test_specifications(project: Any) -> None:
             expected = family.quantized_model_id if number_format == "bw-a10-cnn" else ""
             assert (deployed["bitstream"], deployed["mismatch"]) == (expected, "")
             with PredictionClient(deployed["uri"]) as client:
-                answers[number_format] = client.score_image(picture, timeout_seconds=TIMEOUT_SECONDS).outputs
+                answers[number_format] = client.score_image(
+                    picture, IMAGE_TENSOR, timeout_seconds=TIMEOUT_SECONDS
+                ).outputs
         tensors = [family.prediction_tensor] if family.prediction_tensor else list(family.feature_tensors)
         for number_format, answer in answers.items():
             assert list(answer) == tensors, f"{name} in {number_format} answers under its TensorFlow names"

@@ -41,7 +41,7 @@ def test_saved_model(project: Any) -> None:
     with PredictionClient(outputs["scoring_uri"], access_token=outputs["primary_key"]) as client:
         by_alias = client.score_image(picture).outputs
         by_name = client.score_image(picture, "Placeholder:0").outputs
-    assert list(by_alias) == [PREDICTION]
-    assert by_alias[PREDICTION].tolist() == by_name[PREDICTION].tolist()
+    assert (list(by_alias), list(by_name)) == (["output_alias"], [PREDICTION])
+    assert by_alias["output_alias"].tolist() == by_name[PREDICTION].tolist()
     assert project.pulumi("preview", "--refresh", "--expect-no-changes").code == 0
     project.destroy()
