@@ -31,7 +31,8 @@ def stamp_of(project: Path) -> str:
     digest = hashlib.sha256()
     native = project / "runtime" / "accelform_runtime" / "native"
     compiled = sorted([*native.glob("src/*.[ch]"), *native.glob("build.py")])
-    for path in (project / "requirements.lock", project / "pyproject.toml", project / "setup.py", *compiled):
+    metadata = [project / name for name in ("requirements.lock", "pyproject.toml", "setup.py")]
+    for path in (path for path in (*metadata, *compiled) if path.exists()):
         digest.update(path.read_bytes() + b"\0")
     compiler = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), "")
     digest.update(f"{sys.version_info[:2]} {compiler} {project}".encode())

@@ -23,7 +23,8 @@ import accelform_runtime
 
 names = ["grpc", "grpc_health.v1.health", "PIL.Image", "PIL.JpegImagePlugin", "google.protobuf.message"]
 for module in pkgutil.walk_packages(accelform_runtime.__path__, "accelform_runtime."):
-    names.append(module.name)
+    if not module.name.endswith(".libaccelform_native"):  # for ctypes, no module
+        names.append(module.name)
 for name in names:
     if not name.endswith("__main__"):
         importlib.import_module(name)
