@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import machine, numerics_doc, readme
 from benchmarks.peer_tools.environment import PeersUnavailable
 
-NAMES = ("numerics", "peers", "conformance", "families", "serving", "small_model", "lifecycle", "accuracy")
+NAMES = ("numerics", "peers", "conformance", "where", "families", "serving", "small_model", "lifecycle", "accuracy")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -71,6 +71,9 @@ REASONS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """Column -> case -> why values differ there; a test holds these to the measured table."""
 
+SHOWN_MS = 0.1
+"""Operators below it are left out of the table of operators."""
+
 LABELS = {
     "float32-onnxruntime": "float32, onnxruntime",
     "bfp-onnxruntime": "Accelform, onnxruntime",
@@ -86,7 +89,7 @@ LABELS = {
 def update() -> None:
     """Writes every table whose results are there."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    for name, render in (("conformance", conformance), ("peers", peers)):
+    for name, render in (("conformance", conformance), ("peers", peers), ("where", where)):
         if (RESULTS / f"{name}.json").exists():
             text = replaced(text, name, render())
     DOCUMENT.write_text(text, encoding="utf-8")
@@ -177,6 +180,20 @@ def _marks(reasons: tuple[str, ...], letters: dict[str, str]) -> str:
     for reason in reasons:
         letters.setdefault(reason, chr(ord("a") + len(letters)))
     return "".join(f"*{letters[reason]}*" for reason in reasons)
+
+
+def where() -> str:
+    """One row an operator that takes a tenth of a millisecond, in both number formats."""
+    found = _result("where")
+    float32, blocks = found["float32"], found["bw-a10-cnn"]
+    names = sorted(set(float32) | set(blocks), key=lambda name: -blocks.get(name, 0.0))
+    rows = [
+        f"| `{name}` | {float32.get(name, 0.0):.1f} | {blocks.get(name, 0.0):.1f} |\n"
+        for name in names
+        if max(float32.get(name, 0.0), blocks.get(name, 0.0)) >= SHOWN_MS
+    ]
+    total = f"| all | {sum(float32.values()):.1f} | {sum(blocks.values()):.1f} |\n"
+    return f"| Operator, ms in one image | float32 | bw-a10-cnn |\n| --- | --- | --- |\n{''.join(rows)}{total}"
 
 
 def _result(name: str) -> dict[str, Any]:
