@@ -60,7 +60,12 @@ def deliver(
     from accelform.report.samples import find_samples
     from accelform.sources import open_source
 
-    split = open_source(source, progress)
+    split = choose_tensors(
+        open_source(source, progress),
+        name=wanted.name,
+        input_tensors=wanted.input_tensors,
+        output_tensors=wanted.output_tensors,
+    )
     fmt = number_format_of(wanted.number_format)
     images = find_samples([wanted.calibration_images], labels=source.labels) if wanted.calibration_images else ()
     converted = convert(
@@ -69,25 +74,20 @@ def deliver(
         name=wanted.name,
         version=wanted.version,
         number_format=wanted.number_format,
-        input_tensors=wanted.input_tensors,
-        output_tensors=wanted.output_tensors,
         progress=progress,
     )
     files = dict(converted.files)
     if source.import_log is not None:
         files[IMPORT_LOG] = Path(shutil.copyfile(source.import_log, output_dir / IMPORT_LOG))
-    chosen = choose_tensors(
-        split, name=wanted.name, input_tensors=wanted.input_tensors, output_tensors=wanted.output_tensors
-    )
     fidelity = None
     if images and fmt.quantised:
-        fidelity = measure(chosen, images, fmt=fmt, built=converted.built, progress=progress)
+        fidelity = measure(split, images, fmt=fmt, built=converted.built, progress=progress)
     files |= write_report(
         output_dir=output_dir,
         name=wanted.name,
         version=wanted.version,
         source={"digest": source.digest, "framework": source.framework, "kind": source.kind},
-        split=chosen,
+        split=split,
         fmt=fmt,
         estimate=converted.estimate,
         fidelity=fidelity,
