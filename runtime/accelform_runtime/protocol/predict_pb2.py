@@ -22,11 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from accelform_runtime.protocol import model_pb2 as accelform__runtime_dot_protocol_dot_model__pb2
 from accelform_runtime.protocol import tensor_pb2 as accelform__runtime_dot_protocol_dot_tensor__pb2
-from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(accelform_runtime/protocol/predict.proto\x12\x12tensorflow.serving\x1a\'accelform_runtime/protocol/tensor.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xe2\x01\n\x0ePredictRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12>\n\x06inputs\x18\x02 \x03(\x0b\x32..tensorflow.serving.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1a\x46\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tensorflow.TensorProto:\x02\x38\x01\"\xd0\x01\n\x0fPredictResponse\x12\x41\n\x07outputs\x18\x01 \x03(\x0b\x32\x30.tensorflow.serving.PredictResponse.OutputsEntry\x12\x31\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x1aG\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tensorflow.TensorProto:\x02\x38\x01\x32g\n\x11PredictionService\x12R\n\x07Predict\x12\".tensorflow.serving.PredictRequest\x1a#.tensorflow.serving.PredictResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(accelform_runtime/protocol/predict.proto\x12\x12tensorflow.serving\x1a&accelform_runtime/protocol/model.proto\x1a\'accelform_runtime/protocol/tensor.proto\"\xe2\x01\n\x0ePredictRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12>\n\x06inputs\x18\x02 \x03(\x0b\x32..tensorflow.serving.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1a\x46\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tensorflow.TensorProto:\x02\x38\x01\"\xd0\x01\n\x0fPredictResponse\x12\x41\n\x07outputs\x18\x01 \x03(\x0b\x32\x30.tensorflow.serving.PredictResponse.OutputsEntry\x12\x31\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x1aG\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tensorflow.TensorProto:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,16 +37,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_options = b'8\001'
   _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._loaded_options = None
   _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_MODELSPEC']._serialized_start=138
-  _globals['_MODELSPEC']._serialized_end=278
-  _globals['_PREDICTREQUEST']._serialized_start=281
-  _globals['_PREDICTREQUEST']._serialized_end=507
-  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_start=437
-  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_end=507
-  _globals['_PREDICTRESPONSE']._serialized_start=510
-  _globals['_PREDICTRESPONSE']._serialized_end=718
-  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=647
-  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=718
-  _globals['_PREDICTIONSERVICE']._serialized_start=720
-  _globals['_PREDICTIONSERVICE']._serialized_end=823
+  _globals['_PREDICTREQUEST']._serialized_start=146
+  _globals['_PREDICTREQUEST']._serialized_end=372
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_start=302
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_end=372
+  _globals['_PREDICTRESPONSE']._serialized_start=375
+  _globals['_PREDICTRESPONSE']._serialized_end=583
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=512
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=583
 # @@protoc_insertion_point(module_scope)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from accelform_runtime.errors import ConfigInvalid
+from accelform_runtime.server.config_rules import range_problems
 
 ENGINES: Final = ("auto", "onnxruntime", "native")
+MEBIBYTE: Final = 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,28 +24,86 @@ class ServiceConfig:
 
     name: str
     """Name of the service; calls may use it as model name."""
+
+    # where it listens
     listen_address: str = "127.0.0.1"
+    """An IPv4 or IPv6 address of this machine; 0.0.0.0 or :: for all."""
     port: int = 50051
-    """TCP port; 0 takes a free one and logs it."""
+    """TCP port of gRPC; 0 takes a free one and logs it."""
+    http_enabled: bool = False
+    """Whether health, metrics, model status and JSON predictions are also there over HTTP."""
+    http_port: int = 8501
+    """TCP port of HTTP; 0 takes a free one and logs it."""
+
+    # who may call
     auth_enabled: bool = True
+    """Calls need one of the keys in keys_file."""
     keys_file: str = ""
     """Key file as accelform_runtime.keys writes it; needed when auth_enabled."""
+    token_auth_enabled: bool = False
+    """Calls need a signed token that has not expired; excludes auth_enabled."""
+    token_keys_file: str = ""
+    """Public keys (Ed25519, PEM, one or more) that tokens are signed for; needed when token_auth_enabled."""
+    metrics_open: bool = False
+    """Metrics over HTTP need no key."""
+
+    # TLS
+    ssl_cert_pem_file: str = ""
+    """Certificate chain; with ssl_key_pem_file it turns TLS (1.2 or newer) on, for gRPC and HTTP."""
+    ssl_key_pem_file: str = ""
+    """Private key of the certificate, readable by its owner only."""
+    ssl_client_ca_pem_file: str = ""
+    """Authorities whose client certificates are accepted; clients then need one."""
+
+    # the FPGA and its model
     device_lock_file: str
     """One file per FPGA; the server that locks it is the FPGA's resident."""
     image: str = ""
     """Location of the image the service runs from, shown to whoever wants the FPGA next."""
+    threads: int = 0
+    """Threads of the model; 0 takes them from CPU affinity and cgroup quota."""
+    engine: str = "auto"
+    """What computes the model: onnxruntime, native, or auto: native wherever it can, onnxruntime elsewhere."""
+    model_root: str = ""
+    """Folder of the models that HandleReloadConfigRequest may load; empty: the resident model is never swapped."""
+
+    # what a call may do
+    strict_model_spec: bool = False
+    """Calls must name the model, as TensorFlow Serving wants it; otherwise no name means the resident model."""
+    tensor_content_replies: bool = False
+    """Replies carry tensor_content instead of typed lists."""
     max_queue: int = 16
     """Calls that may wait for the FPGA; one more is refused."""
     max_request_wait_time_ms: int = 0
     """Longest time a call may wait for the FPGA; 0 leaves it to the call's deadline."""
     scoring_timeout_ms: int = 60000
     """Longest time one call may take, waiting included."""
+    max_request_bytes: int = 16 * MEBIBYTE
+    """Longest message, also after decompression."""
+    max_connections: int = 1024
+    """Connections at once, gRPC and HTTP each; one more waits to be accepted."""
+    max_concurrent_streams: int = 100
+    """Calls at once on one connection."""
+    handshake_timeout_seconds: float = 10.0
+    """Time from a connection to its end of TLS and HTTP handshake, and for the headers of an HTTP request."""
+    receive_timeout_seconds: float = 30.0
+    """Time from a call's headers to the end of its message."""
+
+    # its life
+    load_timeout_seconds: float = 600.0
+    """Longest time a model may take to load and warm up."""
+    hang_timeout_ms: int = 0
+    """A model that computes one image for longer is killed and started anew; 0: scoring_timeout_ms and five seconds."""
+    lame_duck_seconds: float = 0.0
+    """Time after SIGTERM in which calls are still taken while health says NOT_SERVING."""
     drain_seconds: float = 10.0
-    """Time that accepted calls get to finish after SIGTERM."""
-    threads: int = 0
-    """Threads of the model; 0 takes them from CPU affinity and cgroup quota."""
-    engine: str = "auto"
-    """What computes the model: onnxruntime, native, or auto: native wherever it can, onnxruntime elsewhere."""
+    """Time that accepted calls then get to finish."""
+
+    # what it tells
+    access_log: bool = True
+    """One line in the log for each call."""
+    otlp_endpoint: str = ""
+    """http://host:port or https://host:port of an OpenTelemetry collector (OTLP over gRPC); empty: no traces."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -52,35 +112,9 @@ class ServiceConfig:
             if not _fits(getattr(self, field.name), str(field.type))
         ]
         if not problems:
-            problems = self._range_problems()
+            problems = range_problems(dataclasses.asdict(self), engines=ENGINES)
         if problems:
             raise ConfigInvalid("service configuration: " + "; ".join(problems))
-
-    def _range_problems(self) -> list[str]:
-        problems = []
-        if not self.name:
-            problems.append("name must not be empty")
-        if self.listen_address not in ("127.0.0.1", "0.0.0.0"):
-            problems.append(f"listen_address must be 127.0.0.1 or 0.0.0.0, not {self.listen_address!r}")
-        if not 0 <= self.port <= 65535:
-            problems.append(f"port must be between 0 and 65535, not {self.port}")
-        if self.auth_enabled and not self.keys_file:
-            problems.append("auth_enabled needs keys_file")
-        if not self.device_lock_file:
-            problems.append("device_lock_file must not be empty")
-        for name, least in (
-            ("max_queue", 1),
-            ("max_request_wait_time_ms", 0),
-            ("scoring_timeout_ms", 1),
-            ("threads", 0),
-        ):
-            if getattr(self, name) < least:
-                problems.append(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if self.engine not in ENGINES:
-            problems.append(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
-        if not 0 <= self.drain_seconds <= 3600:
-            problems.append(f"drain_seconds must be between 0 and 3600, not {self.drain_seconds}")
-        return problems
 
     @classmethod
     def read(cls, path: Path) -> ServiceConfig:

@@ -1,0 +1,46 @@
+// Package refusal holds the one error type that reaches a caller: a gRPC status with a text made for people.
+package refusal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+)
+
+// Refusal says what failed, why, and what to do next. Its message travels, so it names no paths and no internals.
+type Refusal struct {
+	Code    codes.Code
+	Message string
+	// Detail is for the log only.
+	Detail string
+	// RetryAfter is when another try makes sense; 0 says nothing about it.
+	RetryAfter time.Duration
+}
+
+// Error is the message for the caller.
+func (r *Refusal) Error() string { return r.Message }
+
+// New makes a refusal from a format.
+func New(code codes.Code, format string, values ...any) *Refusal {
+	return &Refusal{Code: code, Message: fmt.Sprintf(format, values...)}
+}
+
+// Internal is a failure of ours: the caller gets a fixed text, the log gets the detail.
+func Internal(detail string) *Refusal {
+	return &Refusal{
+		Code:    codes.Internal,
+		Message: "the service failed on this call; its log tells why under this call's request_id",
+		Detail:  detail,
+	}
+}
+
+// Of finds the refusal in an error; anything else becomes Internal.
+func Of(err error) *Refusal {
+	var found *Refusal
+	if errors.As(err, &found) {
+		return found
+	}
+	return Internal(err.Error())
+}

@@ -1,0 +1,75 @@
+// Package settings reads what the front has to know, from the pipe that its parent leaves open.
+package settings
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Settings are ServiceConfig's fields, whose meaning and checks are in accelform_runtime/server/config.py, and what the
+// entry point adds.
+type Settings struct {
+	Name                    string  `json:"name"`
+	ListenAddress           string  `json:"listen_address"`
+	Port                    int     `json:"port"`
+	HTTPEnabled             bool    `json:"http_enabled"`
+	HTTPPort                int     `json:"http_port"`
+	AuthEnabled             bool    `json:"auth_enabled"`
+	KeysFile                string  `json:"keys_file"`
+	TokenAuthEnabled        bool    `json:"token_auth_enabled"`
+	TokenKeysFile           string  `json:"token_keys_file"`
+	MetricsOpen             bool    `json:"metrics_open"`
+	SSLCertPEMFile          string  `json:"ssl_cert_pem_file"`
+	SSLKeyPEMFile           string  `json:"ssl_key_pem_file"`
+	SSLClientCAPEMFile      string  `json:"ssl_client_ca_pem_file"`
+	DeviceLockFile          string  `json:"device_lock_file"`
+	Image                   string  `json:"image"`
+	Threads                 int     `json:"threads"`
+	Engine                  string  `json:"engine"`
+	ModelRoot               string  `json:"model_root"`
+	StrictModelSpec         bool    `json:"strict_model_spec"`
+	TensorContentReplies    bool    `json:"tensor_content_replies"`
+	MaxQueue                int     `json:"max_queue"`
+	MaxRequestWaitTimeMs    int     `json:"max_request_wait_time_ms"`
+	ScoringTimeoutMs        int     `json:"scoring_timeout_ms"`
+	MaxRequestBytes         int     `json:"max_request_bytes"`
+	MaxConnections          int     `json:"max_connections"`
+	MaxConcurrentStreams    int     `json:"max_concurrent_streams"`
+	HandshakeTimeoutSeconds float64 `json:"handshake_timeout_seconds"`
+	ReceiveTimeoutSeconds   float64 `json:"receive_timeout_seconds"`
+	LoadTimeoutSeconds      float64 `json:"load_timeout_seconds"`
+	HangTimeoutMs           int     `json:"hang_timeout_ms"`
+	LameDuckSeconds         float64 `json:"lame_duck_seconds"`
+	DrainSeconds            float64 `json:"drain_seconds"`
+	AccessLog               bool    `json:"access_log"`
+	OTLPEndpoint            string  `json:"otlp_endpoint"`
+
+	// ModelDir is the folder of the first resident's bundle.
+	ModelDir string `json:"model_dir"`
+	// WorkerCommand starts a worker; its end of the socket pair is file descriptor 3.
+	WorkerCommand []string `json:"worker_command"`
+}
+
+// Read decodes the settings in full; a field that is unknown or of another type is an error, since both sides are
+// parts of one runtime.
+func Read(from io.Reader) (*Settings, error) {
+	decoder := json.NewDecoder(from)
+	decoder.DisallowUnknownFields()
+	var found Settings
+	if err := decoder.Decode(&found); err != nil {
+		return nil, fmt.Errorf("cannot read the settings that accelform_runtime.server hands over: %w", err)
+	}
+	return &found, nil
+}
+
+// Seconds turns a setting in seconds into a duration.
+func Seconds(seconds float64) time.Duration {
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// Milliseconds turns a setting in milliseconds into a duration.
+func Milliseconds(milliseconds int) time.Duration {
+	return time.Duration(milliseconds) * time.Millisecond
+}
