@@ -8,7 +8,7 @@ from typing import Any
 
 from accelform_runtime.device import Fpga
 from accelform_runtime.errors import ConfigInvalid
-from accelform_runtime.server import images
+from accelform_runtime.worker import images
 from benchmarks.bundles import IMAGE, converted
 from benchmarks.measure import interleaved, ratio, summarise, timed
 

@@ -20,7 +20,7 @@ import numpy as np
 from accelform_runtime.device import Fpga
 from accelform_runtime.device.bundle import Bundle
 from accelform_runtime.device.parts import Parts
-from accelform_runtime.server import images
+from accelform_runtime.worker import images
 from benchmarks.bundles import IMAGE, converted
 from benchmarks.measure import interleaved, ratio, summarise
 from benchmarks.peer_tools.environment import ROOT, PeersUnavailable, child_environment, peers_python

@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from accelform_runtime.client import PredictionClient
 from accelform_runtime.device import Fpga
 from accelform_runtime.keys import generate_key, write_key_file
-from accelform_runtime.server import images
 from accelform_runtime.server.config import ServiceConfig
+from accelform_runtime.worker import images
 from benchmarks.measure import interleaved, ratio, summarise
 
 _LISTENING = '"event": "listening"'

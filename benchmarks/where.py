@@ -12,7 +12,7 @@ from typing import Any
 
 import onnxruntime
 
-from accelform_runtime.server import images
+from accelform_runtime.worker import images
 from benchmarks.bundles import IMAGE, converted
 
 FORMATS = ("float32", "bw-a10-cnn")

@@ -13,7 +13,7 @@ from PIL import Image
 from accelform.errors import CalibrationUnusable
 from accelform.report.samples import MAX_SAMPLE_BYTES, Sample
 from accelform_runtime.errors import InvalidImage
-from accelform_runtime.server.images import decode
+from accelform_runtime.worker.images import decode
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 

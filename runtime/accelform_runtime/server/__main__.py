@@ -16,8 +16,8 @@ from typing import NoReturn
 
 from accelform_runtime.errors import UserError
 from accelform_runtime.server.config import ServiceConfig
-from accelform_runtime.server.logs import Log
 from accelform_runtime.server.queue import WORKER
+from accelform_runtime.worker.logs import Log
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from grpc import aio
 
 from accelform_runtime.keys import KeyFile
 from accelform_runtime.protocol import AUTHORIZATION_KEY, REQUEST_ID_KEY
-from accelform_runtime.server.logs import Log
+from accelform_runtime.worker.logs import Log
 
 HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
 REFUSAL: Final = "this service needs a key: send metadata `authorization: Bearer KEY` with its primary or secondary key"

@@ -15,13 +15,13 @@ from accelform_runtime.device.exactness import Exactness
 from accelform_runtime.device.fpga import Fpga
 from accelform_runtime.errors import AccelRuntimeError, DeadlinePassed, ServiceUnreachable
 from accelform_runtime.protocol import MEASURED_KEY, PREDICTION_SERVICE, REQUEST_ID_KEY
-from accelform_runtime.server import images, predict
 from accelform_runtime.server.auth import new_request_id
 from accelform_runtime.server.config import ServiceConfig
-from accelform_runtime.server.logs import Log
-from accelform_runtime.server.metadata import Metadata, asks_for_certificate, exactness_metadata, model_metadata
-from accelform_runtime.server.modelled import ModelledFpga, ModelledTimes
 from accelform_runtime.server.queue import FpgaQueue, Wanted
+from accelform_runtime.worker import images, predict
+from accelform_runtime.worker.logs import Log
+from accelform_runtime.worker.metadata import Metadata, asks_for_certificate, exactness_metadata, model_metadata
+from accelform_runtime.worker.modelled import ModelledFpga, ModelledTimes
 
 Scored = tuple[bytes, ModelledTimes, Exactness | None]
 """The reply, its times, and why it is exact where the call asked for that."""

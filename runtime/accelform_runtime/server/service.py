@@ -22,9 +22,9 @@ from accelform_runtime.protocol import NO_BITSTREAM
 from accelform_runtime.server.auth import KeyInterceptor
 from accelform_runtime.server.config import ServiceConfig
 from accelform_runtime.server.health import Health
-from accelform_runtime.server.logs import Log
 from accelform_runtime.server.queue import FpgaQueue, Wanted
 from accelform_runtime.server.scoring import Scoring
+from accelform_runtime.worker.logs import Log
 
 MAX_REQUEST_BYTES: Final = 16 * 1024 * 1024
 MAX_CONCURRENT_STREAMS: Final = 100

@@ -12,7 +12,7 @@ from accelform_runtime.device.bundle import Bundle, FileInfo, verify
 from accelform_runtime.device.lock import DeviceLock, Resident, read_resident
 from accelform_runtime.device.threads import available_threads
 from accelform_runtime.errors import BundleInvalid, ConfigInvalid, DeviceBusy
-from accelform_runtime.server.modelled import ModelledFpga
+from accelform_runtime.worker.modelled import ModelledFpga
 
 RESIDENT = Resident(service="digits", image="images/digits/1", pid=4711)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from accelform_runtime.errors import InvalidImage
-from accelform_runtime.server import images
+from accelform_runtime.worker import images
 
 RANDOM = np.random.default_rng(5)
 PIXELS = RANDOM.integers(0, 256, (9, 7, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import accelform_runtime.protocol as protocol
-from accelform_runtime.protocol import predict_pb2, tensor_pb2, types_pb2
+from accelform_runtime.protocol import model_pb2, predict_pb2, tensor_pb2, types_pb2
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -32,7 +32,7 @@ FIELDS = {
         "uint32_val": 16,
         "uint64_val": 17,
     },
-    predict_pb2.ModelSpec: {"name": 1, "version": 2, "signature_name": 3, "version_label": 4},
+    model_pb2.ModelSpec: {"name": 1, "version": 2, "signature_name": 3, "version_label": 4},
     predict_pb2.PredictRequest: {"model_spec": 1, "inputs": 2, "output_filter": 3},
     predict_pb2.PredictResponse: {"outputs": 1, "model_spec": 2},
 }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from accelform_runtime.device.bundle import Bundle, TensorInfo
 from accelform_runtime.errors import InvalidRequest, InvalidTensor, UnknownModel, UnknownSignature
-from accelform_runtime.protocol import predict_pb2, tensor_pb2, tensors, types_pb2
+from accelform_runtime.protocol import model_pb2, predict_pb2, tensor_pb2, tensors, types_pb2
 
 MAX_REPLY_BYTES: Final = 4 * 1024 * 1024 - 64 * 1024
 """A client without channel options refuses replies above 4 MiB; the rest is room for headers."""
@@ -83,7 +83,7 @@ def _check_size(size: int) -> None:
         )
 
 
-def _check_model(spec: predict_pb2.ModelSpec, bundle: Bundle, service: str) -> None:
+def _check_model(spec: model_pb2.ModelSpec, bundle: Bundle, service: str) -> None:
     if spec.name and spec.name not in (bundle.name, service):
         raise UnknownModel(f"model {spec.name!r} is not resident here; this service holds {bundle.name!r}")
     if spec.HasField("version_label"):

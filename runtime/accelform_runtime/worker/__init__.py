@@ -1,0 +1,1 @@
+"""The worker of one model: frames in, parsing, decoding, the FPGA, frames out."""
