@@ -1,0 +1,135 @@
+package rest
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"google.golang.org/grpc/codes"
+
+	"accelform/front/refusal"
+	"accelform/front/settings"
+)
+
+const (
+	firstBuffer = 16 * 1024
+	// A length that is only announced gets no more memory than this.
+	mostUnseen = 1024 * 1024
+)
+
+// budget bounds the bytes of requests that are held at once, since there may be many more connections than calls that
+// may wait.
+type budget struct {
+	held  *atomic.Int64
+	limit int64
+}
+
+func newBudget(s *settings.Settings) budget {
+	return budget{held: new(atomic.Int64), limit: int64(s.MaxQueue+2) * (int64(s.MaxRequestBytes) + 1)}
+}
+
+// share is one request's part of the budget.
+type share struct {
+	of   budget
+	size int64
+}
+
+func (s *share) take(more int) bool {
+	if s.of.held.Add(int64(more)) > s.of.limit {
+		s.of.held.Add(-int64(more))
+		return false
+	}
+	s.size += int64(more)
+	return true
+}
+
+func (s *share) giveBack() {
+	s.of.held.Add(-s.size)
+	s.size = 0
+}
+
+// body reads the whole request, inflated, and takes from `part` what it holds.
+func (e *exchange) body(part *share) ([]byte, *problem) {
+	limit := e.deps.Settings.MaxRequestBytes
+	if e.request.ContentLength > int64(limit) {
+		return nil, tooLong(limit)
+	}
+	var source io.Reader = http.MaxBytesReader(e.writer.ResponseWriter, e.request.Body, int64(limit))
+	first := firstBuffer
+	switch encoding := strings.ToLower(strings.Join(e.request.Header.Values("Content-Encoding"), ", ")); encoding {
+	case "", "identity":
+		if announced := e.request.ContentLength; announced >= 0 {
+			// One byte more, so that the end is seen without growing.
+			first = int(min(announced, mostUnseen)) + 1
+		}
+	case "gzip", "x-gzip":
+		inflated, err := gzip.NewReader(source)
+		if err != nil {
+			return nil, unreadable(err, limit)
+		}
+		source = inflated
+	default:
+		return nil, &problem{status: http.StatusUnsupportedMediaType, refusal: refusal.New(
+			codes.InvalidArgument, "the request's Content-Encoding is not known; send gzip or no encoding",
+		)}
+	}
+	return collect(source, first, limit, part)
+}
+
+func collect(source io.Reader, first, limit int, part *share) ([]byte, *problem) {
+	if !part.take(first) {
+		return nil, busy()
+	}
+	held := make([]byte, 0, first)
+	for {
+		count, err := source.Read(held[len(held):cap(held)])
+		held = held[:len(held)+count]
+		switch {
+		case len(held) > limit:
+			return nil, tooLong(limit)
+		case err == io.EOF:
+			return held, nil
+		case err != nil:
+			return nil, unreadable(err, limit)
+		case len(held) == cap(held):
+			more := min(cap(held), limit+1-cap(held))
+			if !part.take(more) {
+				return nil, busy()
+			}
+			held = append(make([]byte, 0, cap(held)+more), held...)
+		}
+	}
+}
+
+func tooLong(limit int) *problem {
+	return &problem{status: http.StatusRequestEntityTooLarge, refusal: refusal.New(
+		codes.ResourceExhausted,
+		"the request has more than the %d bytes that the service takes, counted after inflation; send less at once", limit,
+	)}
+}
+
+func busy() *problem {
+	return &problem{refusal: refusal.New(
+		codes.ResourceExhausted, "the service holds as many bytes of requests as it may; ask again a little later",
+	)}
+}
+
+func unreadable(err error, limit int) *problem {
+	var tooMany *http.MaxBytesError
+	var slow net.Error
+	switch {
+	case errors.As(err, &tooMany):
+		return tooLong(limit)
+	case errors.As(err, &slow) && slow.Timeout():
+		return &problem{status: http.StatusRequestTimeout, refusal: refusal.New(
+			codes.DeadlineExceeded, "the request did not arrive in the time that the service gives it; send it faster",
+		)}
+	}
+	found := refusal.New(codes.InvalidArgument, "the request's body is not whole or not in the encoding that it claims")
+	found.Detail = found.Message + ": " + err.Error()
+	return &problem{refusal: found}
+}

@@ -1,0 +1,72 @@
+package rest
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"accelform/front/refusal"
+)
+
+const (
+	timeoutHeader   = "X-Timeout-Ms"
+	exactnessHeader = "X-Accelform-Exactness"
+	certificate     = "certificate"
+	longestTimeout  = 24 * time.Hour
+	longestClientID = 64
+)
+
+func newRequestID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+// authorization is what the caller shows. Two headers are joined as HTTP says, which no key equals: which one of them
+// counts would otherwise depend on who reads them.
+func authorization(headers http.Header) string {
+	return strings.Join(headers.Values("Authorization"), ", ")
+}
+
+// clientID is the caller's own name for the request, without anything that could disguise a log line.
+func clientID(headers http.Header) string {
+	var kept strings.Builder
+	for _, letter := range []byte(headers.Get("X-Request-Id")) {
+		if kept.Len() == longestClientID {
+			break
+		}
+		switch {
+		case letter >= 'a' && letter <= 'z', letter >= 'A' && letter <= 'Z', letter >= '0' && letter <= '9',
+			strings.IndexByte("-_.:/+=@", letter) >= 0:
+			kept.WriteByte(letter)
+		}
+	}
+	return kept.String()
+}
+
+// timeout is how long the caller waits, counted from its request's arrival; 0 when it does not say.
+func timeout(headers http.Header) (time.Duration, *problem) {
+	values := headers.Values(timeoutHeader)
+	if len(values) == 0 {
+		return 0, nil
+	}
+	number, err := strconv.ParseUint(values[0], 10, 32)
+	wanted := time.Duration(number) * time.Millisecond
+	if len(values) > 1 || err != nil || wanted == 0 || wanted > longestTimeout {
+		return 0, &problem{refusal: refusal.New(
+			codes.InvalidArgument, "%s must be one whole number of milliseconds from 1 to %d", timeoutHeader,
+			longestTimeout.Milliseconds(),
+		)}
+	}
+	return wanted, nil
+}
+
+// certified is whether the caller wants an answer that is known to equal the definition.
+func certified(headers http.Header) bool {
+	return headers.Get(exactnessHeader) == certificate
+}
