@@ -11,6 +11,7 @@
     │   │   ├── InvalidTensor     a TensorProto contradicts itself or has the wrong type
     │   │   └── InvalidImage      bytes that are no image this runtime decodes
     │   ├── UnknownModel          a call names a model or version that is not resident (NOT_FOUND)
+    │   ├── MethodUnknown         a call names a method that there is not (UNIMPLEMENTED)
     │   ├── UnknownSignature      a call names a signature the model lacks (FAILED_PRECONDITION)
     │   ├── Overloaded            no room in the queue, or waited too long (RESOURCE_EXHAUSTED)
     │   ├── DeadlinePassed        the time a call had is over (DEADLINE_EXCEEDED)
@@ -87,6 +88,12 @@ class UnknownModel(UserError):
     """The model name or version of a call is not the resident one."""
 
     status = "NOT_FOUND"
+
+
+class MethodUnknown(UserError):
+    """A call names a method, or a task's method, that this runtime does not have."""
+
+    status = "UNIMPLEMENTED"
 
 
 class UnknownSignature(UserError):

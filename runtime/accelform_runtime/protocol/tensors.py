@@ -1,4 +1,8 @@
-"""TensorProto to NumPy and back, with every size checked before anything is allocated."""
+"""TensorProto to NumPy and back, with every size checked before anything is allocated.
+
+NumPy has no bfloat16: its values are widened to float32, which holds each of them exactly. Quantised types come as
+the integers that they are stored in; their scales travel elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelform_runtime.errors import InvalidTensor
-from accelform_runtime.protocol import tensor_pb2, types_pb2
+from accelform_runtime.protocol import strings, tensor_pb2, types_pb2, wire
 
 MAX_ELEMENTS: Final = 8 * 1024 * 1024
 """Most elements one tensor may have: two 1920x1080 RGB images, or 32 MiB of float32.
@@ -35,11 +39,25 @@ _NUMERIC: Final[dict[int, tuple[np.dtype[Any], str]]] = {
     types_pb2.DT_UINT32: (np.dtype("<u4"), "uint32_val"),
     types_pb2.DT_UINT64: (np.dtype("<u8"), "uint64_val"),
 }
+_STORED: Final[dict[int, tuple[np.dtype[Any], str]]] = {
+    types_pb2.DT_QINT8: (np.dtype("i1"), "int_val"),
+    types_pb2.DT_QUINT8: (np.dtype("u1"), "int_val"),
+    types_pb2.DT_QINT16: (np.dtype("<i2"), "int_val"),
+    types_pb2.DT_QUINT16: (np.dtype("<u2"), "int_val"),
+    types_pb2.DT_QINT32: (np.dtype("<i4"), "int_val"),
+    types_pb2.DT_BFLOAT16: (np.dtype("<u2"), "half_val"),
+}
+"""Types without a NumPy type of their own: what their values are stored in."""
+_READ: Final = _NUMERIC | _STORED
+_FIXED: Final = {
+    "float_val": (5, "<f4"),
+    "double_val": (6, "<f8"),
+    "scomplex_val": (9, "<f4"),
+    "dcomplex_val": (12, "<f8"),
+}
+"""Lists whose packed form on the wire is what NumPy reads: their field numbers and element types."""
 _BY_DTYPE: Final = {dtype: number for number, (dtype, _) in _NUMERIC.items()}
 _BY_NAME: Final = {str(types_pb2.DataType.Name(number)): number for number in _NUMERIC}
-_FLOAT_VAL_TAG: Final = bytes([5 << 3 | 2])
-"""What stands before a packed float_val on the wire; its length and its little-endian bytes follow."""
-
 if sys.byteorder != "little":
     raise ImportError("tensor_content is little-endian and is read without swapping")
 
@@ -86,22 +104,24 @@ def to_numpy(proto: tensor_pb2.TensorProto) -> NDArray[Any]:
     """
     shape = shape_of(proto)
     count = math.prod(shape)
-    if proto.dtype == types_pb2.DT_STRING:
-        return _strings(proto, shape, count)
-    if proto.dtype not in _NUMERIC:
-        accepted = ", ".join(dtype_name(number) for number in (*_NUMERIC, types_pb2.DT_STRING))
-        raise InvalidTensor(f"tensors of {dtype_name(proto.dtype)} are not accepted; accepted: {accepted}")
-    dtype, field = _NUMERIC[proto.dtype]
     content = proto.tensor_content
+    if proto.dtype == types_pb2.DT_STRING:
+        values = strings.unpack(content, count) if content else _strings(proto, shape, count)
+        return values.reshape(shape)
+    if proto.dtype not in _READ:
+        accepted = ", ".join(dtype_name(number) for number in (*_READ, types_pb2.DT_STRING))
+        raise InvalidTensor(f"tensors of {dtype_name(proto.dtype)} are not accepted; accepted: {accepted}")
+    dtype, field = _READ[proto.dtype]
     if content:
         if len(content) != count * dtype.itemsize:
             raise InvalidTensor(
                 f"tensor_content has {len(content)} bytes, shape {list(shape)} of {dtype_name(proto.dtype)} "
                 f"needs {count * dtype.itemsize}"
             )
-        return np.frombuffer(content, dtype=dtype).reshape(shape)
-    listed = _floats(proto) if field == "float_val" else _listed(getattr(proto, field), proto.dtype, dtype, field)
-    return _fill(listed, shape, count, field)
+        listed = np.frombuffer(content, dtype=dtype)
+    else:
+        listed = _fill(_listed(proto, dtype, field), shape, count, field)
+    return (_widened(listed) if proto.dtype == types_pb2.DT_BFLOAT16 else listed).reshape(shape)
 
 
 def from_numpy(values: NDArray[Any]) -> tensor_pb2.TensorProto:
@@ -109,28 +129,46 @@ def from_numpy(values: NDArray[Any]) -> tensor_pb2.TensorProto:
 
     Raises InvalidTensor for an element type TensorFlow has no number for.
     """
-    proto = tensor_pb2.TensorProto(tensor_shape=shape_proto(values.shape))
-    if values.dtype.kind in "OSU":
-        proto.dtype = types_pb2.DT_STRING
-        proto.string_val.extend(
-            item.encode() if isinstance(item, str) else bytes(item) for item in values.reshape(-1).tolist()
-        )
-        return proto
-    little = values.dtype.newbyteorder("<")
-    if little not in _BY_DTYPE:
-        raise InvalidTensor(f"arrays of {values.dtype} have no TensorFlow type; convert the array first")
-    proto.dtype = _BY_DTYPE[little]  # type: ignore[assignment]
-    proto.tensor_content = np.ascontiguousarray(values, dtype=little).tobytes()
+    proto = tensor_pb2.TensorProto()
+    fill_content(proto, values)
     return proto
 
 
 def from_float32(values: NDArray[np.float32]) -> tensor_pb2.TensorProto:
     """`values` as TensorFlow Serving answers them: DT_FLOAT with its values in `float_val`."""
-    proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape=shape_proto(values.shape))
-    # As bytes of the wire: a Python float for each of SSD's 218,300 values would take as long as a small model.
-    content = np.ascontiguousarray(values, dtype="<f4").tobytes()
-    proto.MergeFromString(_FLOAT_VAL_TAG + _varint(len(content)) + content)
+    proto = tensor_pb2.TensorProto()
+    fill_listed(proto, values)
     return proto
+
+
+def fill_content(proto: tensor_pb2.TensorProto, values: NDArray[Any]) -> None:
+    """Makes the empty `proto` say `values` in `tensor_content`, strings in `string_val`.
+
+    Raises InvalidTensor for an element type TensorFlow has no number for.
+    """
+    if values.dtype.kind in "OSU":
+        _fill_strings(proto, values)
+        return
+    proto.tensor_content = _headed(proto, values).tobytes()
+
+
+def fill_listed(proto: tensor_pb2.TensorProto, values: NDArray[Any]) -> None:
+    """Makes the empty `proto` say `values` in the typed list of their type, as TensorFlow Serving answers them.
+
+    Raises InvalidTensor for an element type TensorFlow has no number for.
+    """
+    if values.dtype.kind in "OSU":
+        _fill_strings(proto, values)
+        return
+    little = _headed(proto, values)
+    field = _NUMERIC[proto.dtype][1]
+    if field in _FIXED:
+        # As bytes of the wire: a Python float for each of SSD's 218,300 values would take as long as a small model.
+        content = little.tobytes()
+        proto.MergeFromString(bytes([_FIXED[field][0] << 3 | 2]) + wire.varint(len(content)) + content)
+    else:
+        flat = little.reshape(-1)
+        getattr(proto, field).extend((flat.view(np.uint16) if field == "half_val" else flat).tolist())
 
 
 def shape_proto(shape: tuple[int, ...]) -> tensor_pb2.TensorShapeProto:
@@ -138,13 +176,21 @@ def shape_proto(shape: tuple[int, ...]) -> tensor_pb2.TensorShapeProto:
     return tensor_pb2.TensorShapeProto(dim=[tensor_pb2.TensorShapeProto.Dim(size=size) for size in shape])
 
 
-def _varint(number: int) -> bytes:
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
+def _headed(proto: tensor_pb2.TensorProto, values: NDArray[Any]) -> NDArray[Any]:
+    """`values` as the wire has them, once `proto` tells their type and shape."""
+    little = values.dtype.newbyteorder("<")
+    if little not in _BY_DTYPE:
+        raise InvalidTensor(f"arrays of {values.dtype} have no TensorFlow type; convert the array first")
+    proto.dtype = _BY_DTYPE[little]  # type: ignore[assignment]
+    proto.tensor_shape.CopyFrom(shape_proto(values.shape))
+    return np.ascontiguousarray(values, dtype=little)
+
+
+def _fill_strings(proto: tensor_pb2.TensorProto, values: NDArray[Any]) -> None:
+    proto.dtype = types_pb2.DT_STRING
+    proto.tensor_shape.CopyFrom(shape_proto(values.shape))
+    items = values.reshape(-1).tolist()
+    proto.string_val.extend(item.encode() if isinstance(item, str) else bytes(item) for item in items)
 
 
 def _strings(proto: tensor_pb2.TensorProto, shape: tuple[int, ...], count: int) -> NDArray[np.object_]:
@@ -152,36 +198,43 @@ def _strings(proto: tensor_pb2.TensorProto, shape: tuple[int, ...], count: int) 
         raise InvalidTensor(f"string_val has {len(proto.string_val)} values, shape {list(shape)} needs {count}")
     values = np.empty(count, dtype=np.object_)
     values[:] = list(proto.string_val)
-    return values.reshape(shape)
+    return values
 
 
-def _floats(proto: tensor_pb2.TensorProto) -> NDArray[np.float32]:
-    # Through the wire's own bytes, several times faster than one Python float after the other.
-    alone = tensor_pb2.TensorProto()
-    alone.CopyFrom(proto)
-    alone.DiscardUnknownFields()
-    for field, _ in alone.ListFields():
-        if field.name != "float_val":
-            alone.ClearField(field.name)
-    content = alone.SerializeToString()
-    return np.frombuffer(content, dtype="<f4", offset=len(content) - 4 * len(proto.float_val))
-
-
-def _listed(values: Any, number: int, dtype: np.dtype[Any], field: str) -> NDArray[Any]:
-    if number == types_pb2.DT_HALF:
-        return _within(values, 0, 0xFFFF, number, field).astype(np.uint16).view(dtype)
-    if dtype.kind == "c":
-        if len(values) % 2:
+def _listed(proto: tensor_pb2.TensorProto, dtype: np.dtype[Any], field: str) -> NDArray[Any]:
+    if field in _FIXED:
+        values = _fixed(proto, *_FIXED[field])
+        if dtype.kind == "c" and len(values) % 2:
             raise InvalidTensor(f"{field} holds real and imaginary parts in turn and cannot have {len(values)} values")
-        return np.array(values, dtype=np.dtype(f"<f{dtype.itemsize // 2}")).view(dtype)
+        return values.view(dtype)
+    listed = getattr(proto, field)
+    if field == "half_val":
+        return _within(listed, 0, 0xFFFF, proto.dtype, field).astype(np.uint16).view(dtype)
     if field == "int_val" and dtype.itemsize < 4:
         limits = np.iinfo(dtype)
-        return _within(values, int(limits.min), int(limits.max), number, field).astype(dtype)
-    return np.array(values, dtype=dtype)
+        return _within(listed, int(limits.min), int(limits.max), proto.dtype, field).astype(dtype)
+    return np.fromiter(listed, dtype=dtype, count=len(listed))
+
+
+def _fixed(proto: tensor_pb2.TensorProto, number: int, dtype: str) -> NDArray[Any]:
+    # Through the wire's own bytes: a Python float for each of 150,528 values would take longer than a small model.
+    content = proto.SerializeToString()
+    parts = [
+        np.frombuffer(content, np.dtype(dtype), (end - start) // int(dtype[-1]), start)
+        for field, start, end in wire.fields(content)
+        if field == number
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.empty(0, np.dtype(dtype))
+
+
+def _widened(patterns: NDArray[Any]) -> NDArray[np.float32]:
+    return (patterns.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
 def _within(values: Any, least: int, most: int, number: int, field: str) -> NDArray[np.int64]:
-    raw = np.array(values, dtype=np.int64)
+    raw = np.fromiter(values, dtype=np.int64, count=len(values))
     if raw.size and (raw.min() < least or raw.max() > most):
         raise InvalidTensor(f"{field} holds values outside {least} to {most}, the range of {dtype_name(number)}")
     return raw
@@ -189,10 +242,10 @@ def _within(values: Any, least: int, most: int, number: int, field: str) -> NDAr
 
 def _fill(values: NDArray[Any], shape: tuple[int, ...], count: int, field: str) -> NDArray[Any]:
     if values.size == count:
-        return values.reshape(shape)
+        return values
     if values.size == 0 or values.size > count:
         raise InvalidTensor(f"{field} has {values.size} values, shape {list(shape)} needs {count}")
     filled = np.empty(count, dtype=values.dtype)
     filled[: values.size] = values
     filled[values.size :] = values[-1]
-    return filled.reshape(shape)
+    return filled

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from grpc import aio
-from numpy.typing import NDArray
 
 from accelform_runtime.device.exactness import Exactness
 from accelform_runtime.device.fpga import Fpga
@@ -22,6 +21,7 @@ from accelform_runtime.worker import images, predict
 from accelform_runtime.worker.logs import Log
 from accelform_runtime.worker.metadata import Metadata, asks_for_certificate, exactness_metadata, model_metadata
 from accelform_runtime.worker.modelled import ModelledFpga, ModelledTimes
+from accelform_runtime.worker.served import Served
 
 Scored = tuple[bytes, ModelledTimes, Exactness | None]
 """The reply, its times, and why it is exact where the call asked for that."""
@@ -118,25 +118,22 @@ class Scoring:
         wait_ms = self._config.max_request_wait_time_ms
 
         def work(wanted: Wanted) -> Scored:
-            question = predict.parse(message, fpga.bundle, self._config.name)
-            names = [name for _, name in question.outputs]
-            results: list[dict[str, NDArray[Any]]] = []
+            question = predict.parse(message, Served(bundle=fpga.bundle, service=self._config.name))
             proofs: list[Exactness] = []
-            for value in question.values:
+            for index in range(question.count):
                 if not wanted():
                     raise DeadlinePassed("the call's time was over before all of its inputs were scored")
+                value = question.value(index)
                 array = images.decode(value)[None] if isinstance(value, bytes) else value
                 if certified:
-                    result, proof = fpga.run_certified(array, names, wanted)
+                    result, proof = fpga.run_certified(array, question.names, wanted)
                     proofs.append(proof)
                 else:
-                    result = fpga.run(array, names)
-                if not results:
-                    predict.check_reply(question, result)
-                results.append(result)
-            times = modelled.submit(arrival, len(question.values))
+                    result = fpga.run(array, question.names)
+                question.add(result)
+            times = modelled.submit(arrival, question.count)
             exactness = Exactness.of(proofs) if certified else None
-            return predict.answer(question, results, fpga.bundle), times, exactness
+            return question.answer(), times, exactness
 
         wait_until = arrival + wait_ms / 1000 if wait_ms else None
         return await self._queue.run(work, deadline=deadline, wait_until=wait_until)  # type: ignore[no-any-return]

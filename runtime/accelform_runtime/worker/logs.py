@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import threading
+import traceback
 from typing import Any, TextIO
 
 
@@ -24,6 +25,11 @@ class Log:
         with self._lock:
             self._stream.write(line + "\n")
             self._stream.flush()
+
+    def traceback(self, event: str, error: BaseException, **fields: Any) -> None:
+        """One line about an error that should not have been, with where it came from."""
+        detail = "".join(traceback.format_exception(error))
+        self.write(event, kind=type(error).__name__, message=str(error), traceback=detail, **fields)
 
     def take_over_logging(self) -> None:
         """Turns what libraries log or warn about into lines of this log."""

@@ -1,4 +1,4 @@
-"""What travels beside the messages: a call's wishes, and what its answer was computed with."""
+"""What travels beside the replies: what they were computed with."""
 
 from __future__ import annotations
 

@@ -1,0 +1,75 @@
+"""python -m accelform_runtime.worker: one model behind the socket that is open as file 3.
+
+Exit codes: 0 the front has left, 2 the model or its settings have to change, 1 the worker failed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import os
+import signal
+import socket
+import sys
+from typing import Final, NoReturn
+
+SOCKET: Final = 3
+_DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG
+
+
+def main() -> int:
+    """Loads what the first frame names, answers calls until the front leaves, and returns the exit code."""
+    # NumPy only computes certificates; threads of its own would fight with those of the model.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from accelform_runtime.worker.frames import Connection, FrameInvalid
+    from accelform_runtime.worker.logs import Log
+
+    log = Log()
+    log.take_over_logging()
+    connection = Connection(socket.socket(fileno=SOCKET))
+    try:
+        frame = connection.receive()
+        if frame is None:
+            return 0
+        from accelform_runtime.worker.loading import load  # after the first frame: its imports take a while
+
+        calls, code = load(frame, connection, log)
+        if calls is None:
+            return code
+        # What is loaded stays; to look through it again and again would make calls wait.
+        gc.collect()
+        gc.freeze()
+        while (frame := connection.receive()) is not None:
+            if answer := calls.answer(frame):
+                connection.send(answer)
+    except FrameInvalid as error:
+        log.write("error", kind=type(error).__name__, message=str(error), exit_code=1)
+        return 1
+    except OSError:  # the front left while it was being told something
+        return 0
+    return 0
+
+
+def obey_only_the_front() -> None:
+    """Makes the worker end when the front closes the socket or dies, and for no other reason."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once: the ordinary way would take down what native threads may still stand on."""
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    obey_only_the_front()
+    try:
+        leave(main())
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        leave(1)
