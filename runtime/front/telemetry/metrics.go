@@ -26,8 +26,10 @@ type Metrics struct {
 	registry *prometheus.Registry
 	tls      bool
 
-	requests     [len(protocols)][len(Methods)][len(codeNames)]prometheus.Counter
-	durations    [len(protocols)][len(Methods)]prometheus.Observer
+	requestsBy   *prometheus.CounterVec
+	durationsBy  *prometheus.HistogramVec
+	requests     [len(protocols)][len(Methods)][len(codeNames)]lazily[prometheus.Counter]
+	durations    [len(protocols)][len(Methods)]lazily[prometheus.Observer]
 	requestBytes [len(protocols)]prometheus.Counter
 	replyBytes   [len(protocols)]prometheus.Counter
 
@@ -43,15 +45,15 @@ type Metrics struct {
 	tensorflow                    *tensorflowMetrics
 }
 
-// NewMetrics makes every series that does not depend on the model, at zero: an alert on a rate then also sees the
-// first error.
+// NewMetrics makes the counters that do not depend on the model, at zero: an alert on a rate then also sees the first
+// error. Histograms by method come with their first call, since each has two dozen series.
 func NewMetrics(s *settings.Settings) *Metrics {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m := &Metrics{registry: registry, tls: s.SSLCertPEMFile != ""}
-	m.makeCalls()
+	m.makeCalls(s.HTTPEnabled)
 	m.queueWait = m.histogram("accelform_queue_wait_seconds", "Time that calls waited for the FPGA.")
 	m.images = m.counter("accelform_images_total", "Images that were scored.")
 	m.modelledLatency = m.histogram(
@@ -73,34 +75,52 @@ func NewMetrics(s *settings.Settings) *Metrics {
 	return m
 }
 
-func (m *Metrics) makeCalls() {
-	requests := m.counters(
+func (m *Metrics) makeCalls(http bool) {
+	m.requestsBy = m.counters(
 		"accelform_requests_total", "Calls that have their answer, refused ones too.", "protocol", "method", "code",
 	)
-	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	m.durationsBy = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "accelform_request_duration_seconds",
 		Help:    "Time from a call's arrival to its answer.",
 		Buckets: durationBuckets,
 	}, []string{"protocol", "method"})
-	m.registry.MustRegister(durations)
+	m.registry.MustRegister(m.durationsBy)
 	received := m.counters("accelform_request_bytes_total", "Bytes of request messages.", "protocol")
 	sent := m.counters("accelform_reply_bytes_total", "Bytes of reply messages.", "protocol")
 	for p, protocol := range protocols {
 		m.requestBytes[p], m.replyBytes[p] = received.WithLabelValues(protocol), sent.WithLabelValues(protocol)
-		for at, method := range Methods {
-			m.durations[p][at] = durations.WithLabelValues(protocol, method)
-			for number, code := range codeNames {
-				m.requests[p][at][number] = requests.WithLabelValues(protocol, method, code)
+		if protocol == HTTP && !http {
+			continue
+		}
+		for method := range Methods {
+			for code := range codeNames {
+				m.count(p, method, code)
 			}
 		}
 	}
 }
 
+func (m *Metrics) count(protocol, method, code int) prometheus.Counter {
+	place := &m.requests[protocol][method][code]
+	if series, there := place.made(); there {
+		return series
+	}
+	return place.keep(m.requestsBy.WithLabelValues(protocols[protocol], Methods[method], codeNames[code]))
+}
+
+func (m *Metrics) duration(protocol, method int) prometheus.Observer {
+	place := &m.durations[protocol][method]
+	if series, there := place.made(); there {
+		return series
+	}
+	return place.keep(m.durationsBy.WithLabelValues(protocols[protocol], Methods[method]))
+}
+
 // Observe counts one call.
 func (m *Metrics) Observe(c Call) {
 	protocol, method, code := c.place()
-	m.requests[protocol][method][code].Inc()
-	m.durations[protocol][method].Observe(c.Took.Seconds())
+	m.count(protocol, method, code).Inc()
+	m.duration(protocol, method).Observe(c.Took.Seconds())
 	m.requestBytes[protocol].Add(float64(max(c.RequestBytes, 0)))
 	m.replyBytes[protocol].Add(float64(max(c.ReplyBytes, 0)))
 	if method >= inferences {

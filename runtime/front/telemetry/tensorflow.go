@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -13,18 +12,18 @@ var entrypoints = [...]string{"GRPC", "REST"}
 // tensorflowMetrics are the series of TensorFlow Serving that mean the same here, under its names and in its unit,
 // microseconds, so that dashboards made for it go on. They exist for the resident model only.
 type tensorflowMetrics struct {
-	lock    sync.Mutex
+	lock    sync.RWMutex
 	count   *prometheus.CounterVec
 	request *prometheus.HistogramVec
 	runtime *prometheus.HistogramVec
-	now     atomic.Pointer[tensorflowSeries]
+	now     *tensorflowSeries
 }
 
 type tensorflowSeries struct {
 	model   string
 	count   [len(codeNames)]prometheus.Counter
-	request [len(entrypoints)][inferences]prometheus.Observer
-	runtime [inferences]prometheus.Observer
+	request [len(entrypoints)][inferences]lazily[prometheus.Observer]
+	runtime [inferences]lazily[prometheus.Observer]
 }
 
 func newTensorflowMetrics(registry *prometheus.Registry) *tensorflowMetrics {
@@ -53,33 +52,39 @@ func newTensorflowMetrics(registry *prometheus.Registry) *tensorflowMetrics {
 func (t *tensorflowMetrics) serve(model string) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
-	if now := t.now.Load(); now != nil && now.model == model {
+	if t.now != nil && t.now.model == model {
 		return
 	}
 	t.count.Reset()
 	t.request.Reset()
 	t.runtime.Reset()
-	series := &tensorflowSeries{model: model}
+	t.now = &tensorflowSeries{model: model}
 	for number, code := range codeNames {
-		series.count[number] = t.count.WithLabelValues(model, code)
+		t.now.count[number] = t.count.WithLabelValues(model, code)
 	}
-	for method, api := range Methods[:inferences] {
-		series.runtime[method] = t.runtime.WithLabelValues(model, api, "accelform")
-		for at, entrypoint := range entrypoints {
-			series.request[at][method] = t.request.WithLabelValues(model, api, entrypoint)
-		}
-	}
-	t.now.Store(series)
 }
 
+// observe holds the lock while it counts, so that a call of the model before does not bring its series back.
 func (t *tensorflowMetrics) observe(protocol, method, code int, c *Call) {
-	series := t.now.Load()
-	if series == nil {
+	t.lock.RLock()
+	defer t.lock.RUnlock()
+	if t.now == nil {
 		return
 	}
-	series.count[code].Inc()
-	if code == 0 {
-		series.request[protocol][method].Observe(float64(c.Took.Microseconds()))
-		series.runtime[method].Observe(float64((c.Took - c.Queued).Microseconds()))
+	t.now.count[code].Inc()
+	if code != 0 {
+		return
 	}
+	place := &t.now.request[protocol][method]
+	whole, there := place.made()
+	if !there {
+		whole = place.keep(t.request.WithLabelValues(t.now.model, Methods[method], entrypoints[protocol]))
+	}
+	whole.Observe(float64(c.Took.Microseconds()))
+	place = &t.now.runtime[method]
+	computed, there := place.made()
+	if !there {
+		computed = place.keep(t.runtime.WithLabelValues(t.now.model, Methods[method], "accelform"))
+	}
+	computed.Observe(float64((c.Took - c.Queued).Microseconds()))
 }
