@@ -26,6 +26,17 @@ func newFairListener(inner net.Listener, most int) *fairListener {
 // Refused is how many connections were closed because their address had its share.
 func (l *fairListener) Refused() int64 { return l.refused.Load() }
 
+// Open is how many connections are open.
+func (l *fairListener) Open() int {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	open := 0
+	for _, held := range l.held {
+		open += held
+	}
+	return open
+}
+
 // Accept waits for a connection whose address has not its share yet.
 func (l *fairListener) Accept() (net.Conn, error) {
 	for {
@@ -91,7 +102,7 @@ type countedConn struct {
 
 // Close closes the connection and frees its place.
 func (c *countedConn) Close() error {
-	err := c.Conn.Close()
+	// The share first: whoever is accepted in the place of this connection may come from the same address.
 	c.release()
-	return err
+	return c.Conn.Close()
 }

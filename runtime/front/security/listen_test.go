@@ -1,0 +1,256 @@
+package security
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// patience bounds what has to happen; it is reached only when a test fails.
+const patience = 10 * time.Second
+
+func listening(t *testing.T, address string, most int) (net.Listener, int) {
+	t.Helper()
+	listener, err := Listen(address, 0, most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener, listener.Addr().(*net.TCPAddr).Port
+}
+
+// connect opens a connection to 127.0.0.1 from an address of this machine.
+func connect(t *testing.T, from string, port int) net.Conn {
+	t.Helper()
+	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := dialer.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// A second server on a port fails, and both learn from the message what to do.
+func TestTakenPort(t *testing.T) {
+	_, port := listening(t, "127.0.0.1", 1)
+	_, err := Listen("127.0.0.1", port, 1)
+	var found *Unusable
+	want := fmt.Sprintf("cannot listen on 127.0.0.1:%d: address already in use; stop what listens there or configure another port", port)
+	if !errors.As(err, &found) || found.Kind != "AddressUnavailable" || found.Message != want {
+		t.Errorf("%v", err)
+	}
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("the cause of %v is lost", err)
+	}
+	if _, err := Listen("0.0.0.0", port, 1); err == nil {
+		t.Error("a server on all addresses takes a part of the port")
+	}
+}
+
+// Addresses that are none of this machine's, or none at all, are told as such.
+func TestImpossibleAddresses(t *testing.T) {
+	for address, words := range map[string]string{
+		"192.0.2.1": "configure an address of this machine", "localhost": "no IPv4 or IPv6 address", "": "no IPv4",
+		"2001:db8::1": "cannot listen on [2001:db8::1]:0",
+	} {
+		_, err := Listen(address, 0, 1)
+		var found *Unusable
+		if !errors.As(err, &found) || found.Kind != KindAddress || !strings.Contains(found.Message, words) {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+}
+
+// 0.0.0.0 takes IPv4 only; IPv6 addresses work where the machine has them.
+func TestFamilies(t *testing.T) {
+	listener, port := listening(t, "0.0.0.0", 4)
+	connect(t, "127.0.0.1", port)
+	if conn, err := listener.Accept(); err != nil || !conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Is4() {
+		t.Errorf("%v", err)
+	}
+	six, err := Listen("::1", 0, 4)
+	if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
+		t.Skip("no IPv6 here")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer six.Close()
+	conn, err := net.DialTimeout("tcp", six.Addr().String(), patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
+// One connection above the limit waits, and is accepted when another ends; closing twice frees one place only.
+func TestConnectionsWait(t *testing.T) {
+	listener, port := listening(t, "127.0.0.1", 2)
+	accepted := make(chan net.Conn, 8)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	for range 4 {
+		connect(t, "127.0.0.1", port)
+	}
+	held := []net.Conn{<-accepted, <-accepted}
+	for range 2 {
+		select {
+		case <-accepted:
+			t.Fatal("a connection above the limit is accepted")
+		case <-time.After(50 * time.Millisecond): // what must not happen has no event to wait for
+		}
+		held[0].Close()
+		held[0].Close()
+		select {
+		case held[0] = <-accepted:
+		case <-time.After(patience):
+			t.Fatal("a free place is not taken")
+		}
+	}
+	listener.Close()
+	if _, open := <-accepted; open {
+		t.Error("a closed listener accepts")
+	}
+	if refused := listener.(*fairListener).Refused(); refused != 0 {
+		t.Errorf("%d connections were refused", refused)
+	}
+}
+
+// A flood of idle connections from one address leaves room for another's.
+func TestFloodLeavesRoom(t *testing.T) {
+	listener, port := listening(t, "127.0.0.1", 16)
+	others := make(chan net.Conn, 1)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if strings.HasPrefix(conn.RemoteAddr().String(), "127.0.0.2:") {
+				others <- conn
+			}
+		}
+	}()
+	for range 64 {
+		connect(t, "127.0.0.1", port)
+	}
+	connect(t, "127.0.0.2", port)
+	select {
+	case <-others:
+	case <-time.After(patience):
+		t.Fatal("another address is not let in")
+	}
+	if refused := listener.(*fairListener).Refused(); refused != 64-14 {
+		t.Errorf("%d of 64 connections were refused with 16 places", refused)
+	}
+}
+
+// An address of the network holds half of all connections, however many addresses a network of IPv6 has.
+func TestShares(t *testing.T) {
+	for _, sample := range []struct {
+		most int
+		from []string
+		held int
+	}{
+		{1, []string{"192.0.2.1"}, 1},
+		{2, []string{"192.0.2.1"}, 1},
+		{9, []string{"192.0.2.1"}, 5},
+		{1024, []string{"192.0.2.1"}, 512},
+		{1024, []string{"192.0.2.1", "192.0.2.2"}, 1024},
+		{1024, []string{"::ffff:192.0.2.1", "192.0.2.1"}, 512},
+		{1024, []string{"2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::"}, 512},
+		{1024, []string{"2001:db8::1", "2001:db8:0:1::1"}, 1024},
+		{1024, []string{"127.0.0.1"}, 896},
+		{1024, []string{"::1"}, 896},
+		{7, []string{"127.0.0.1"}, 7},
+	} {
+		listener := newFairListener(nil, sample.most)
+		held := 0
+		for range 2000 {
+			for _, from := range sample.from {
+				address := &net.TCPAddr{IP: net.IP(netip.MustParseAddr(from).AsSlice()), Port: 1}
+				if listener.take(neighbourhood(address)) {
+					held++
+				}
+			}
+		}
+		if held != sample.held {
+			t.Errorf("%+v: %d are held", sample, held)
+		}
+		for _, from := range sample.from {
+			address := &net.TCPAddr{IP: net.IP(netip.MustParseAddr(from).AsSlice()), Port: 1}
+			for len(listener.held) > 0 && listener.held[neighbourhood(address)] > 0 {
+				listener.give(neighbourhood(address))
+			}
+		}
+		if len(listener.held) != 0 {
+			t.Errorf("%+v: addresses are remembered that hold nothing", sample)
+		}
+	}
+}
+
+// Accepted connections ask silent peers whether they are still there.
+func TestKeepAlive(t *testing.T) {
+	listener, port := listening(t, "127.0.0.1", 1)
+	connect(t, "127.0.0.1", port)
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := conn.(*countedConn).Conn
+	inner := reflect.ValueOf(limited).Elem().FieldByName("Conn").Interface().(*net.TCPConn)
+	raw, err := inner.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.Control(func(fd uintptr) {
+		on, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+		idle, _ := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+		if on != 1 || idle != 30 {
+			t.Errorf("keepalive is %d after %d s", on, idle)
+		}
+	})
+}
+
+// Serving ends with the listener also while connections wait for a place.
+func TestCloseWhileFull(t *testing.T) {
+	listener, port := listening(t, "127.0.0.1", 1)
+	connect(t, "127.0.0.1", port)
+	if _, err := listener.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := listener.Accept()
+		ended <- err
+	}()
+	listener.Close()
+	context, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%v", err)
+		}
+	case <-context.Done():
+		t.Fatal("Accept does not end")
+	}
+}
