@@ -27,15 +27,16 @@ STAMP = "accelform-stamp"
 
 def stamp_of(project: Path) -> str:
     """Return what an environment is made from: the lock, the package's metadata and what it compiles, the interpreter,
-    whether there is a compiler, and the place."""
+    which compilers there are, and the place."""
     digest = hashlib.sha256()
-    native = project / "runtime" / "accelform_runtime" / "native"
-    compiled = sorted([*native.glob("src/*.[ch]"), *native.glob("build.py")])
+    runtime = project / "runtime"
+    parts = ("accelform_runtime/native/src/*.[ch]", "accelform_runtime/*/build.py", "front/go.*", "front/**/*.go")
+    compiled = sorted(path for part in parts for path in runtime.glob(part) if not path.name.endswith("_test.go"))
     metadata = [project / name for name in ("requirements.lock", "pyproject.toml", "setup.py")]
     for path in (path for path in (*metadata, *compiled) if path.exists()):
         digest.update(path.read_bytes() + b"\0")
-    compiler = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), "")
-    digest.update(f"{sys.version_info[:2]} {compiler} {project}".encode())
+    compilers = [name for name in ("cc", "gcc", "clang", "go") if shutil.which(name)]
+    digest.update(f"{sys.version_info[:2]} {compilers} {project}".encode())
     return digest.hexdigest()
 
 

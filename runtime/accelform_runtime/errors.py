@@ -4,6 +4,7 @@
     ├── UserError                 whoever configures, calls or deploys can fix it; a process exits with 2
     │   ├── ConfigInvalid         service.json or a command line value is wrong
     │   ├── KeyFileInvalid        the key file, or a key meant for it, is unusable
+    │   ├── TokenKeysInvalid      the keys that tokens are signed with, or checked against, are unusable
     │   ├── BundleInvalid         the model bundle is missing, incomplete or altered
     │   ├── DeviceBusy            the FPGA already holds another service's model
     │   ├── AddressUnavailable    the listen address or port cannot be bound
@@ -54,6 +55,10 @@ class ConfigInvalid(UserError):
 
 class KeyFileInvalid(UserError):
     """A key file cannot be read or written, or a key is not fit to be one."""
+
+
+class TokenKeysInvalid(UserError):
+    """A file of tokens' public keys cannot be read or written, or a key is not fit to sign tokens or to check them."""
 
 
 class BundleInvalid(UserError):

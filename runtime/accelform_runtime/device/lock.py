@@ -38,6 +38,11 @@ class DeviceLock:
             raise DeviceBusy(_busy(path, read_resident(path))) from error
         self._write(json.dumps(dataclasses.asdict(resident)) + "\n")
 
+    def inheritable(self) -> int:
+        """The descriptor that holds the lock, from now on kept by a program that this process becomes."""
+        os.set_inheritable(self._handle, True)
+        return self._handle
+
     def release(self) -> None:
         """Empties the file and lets the FPGA go."""
         self._write("")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Refusal says what failed, why, and what to do next. Its message travels, so it names no paths and no internals.
@@ -21,6 +22,9 @@ type Refusal struct {
 
 // Error is the message for the caller.
 func (r *Refusal) Error() string { return r.Message }
+
+// Status is the refusal as gRPC's error.
+func (r *Refusal) Status() error { return status.Error(r.Code, r.Message) }
 
 // New makes a refusal from a format.
 func New(code codes.Code, format string, values ...any) *Refusal {

@@ -48,6 +48,9 @@ type Settings struct {
 
 	// ModelDir is the folder of the first resident's bundle.
 	ModelDir string `json:"model_dir"`
+	// ModelName and ModelVersion are what that bundle says of itself.
+	ModelName    string `json:"model_name"`
+	ModelVersion int64  `json:"model_version"`
 	// WorkerCommand starts a worker; its end of the socket pair is file descriptor 3.
 	WorkerCommand []string `json:"worker_command"`
 }

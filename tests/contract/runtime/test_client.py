@@ -159,9 +159,9 @@ def test_unknown_model_is_its_own_error(service, image, request_of):
     """NOT_FOUND becomes UnknownModel, so that a caller can tell a wrong address from a wrong picture."""
     from accelform_runtime.client.address import Address
     from accelform_runtime.client.failures import raise_for
-    from accelform_runtime.protocol import predict_pb2
+    from accelform_runtime.protocol import model_pb2
 
-    error = service.refusal(request_of(image(), model_spec=predict_pb2.ModelSpec(name="another")))
+    error = service.refusal(request_of(image(), model_spec=model_pb2.ModelSpec(name="another")))
 
     with pytest.raises(UnknownModel, match="another"):
         raise_for(error, Address.parse(service.address), 1.0)

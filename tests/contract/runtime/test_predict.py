@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from grpc import StatusCode
 
-from accelform_runtime.protocol import predict_pb2, types_pb2
+from accelform_runtime.protocol import model_pb2, predict_pb2, types_pb2
 
 INPUT = "Placeholder:0"
 OUTPUT = "classifier_1/resnet_v1_50/predictions/Softmax:0"
@@ -80,7 +80,7 @@ def test_response_tells_the_effective_model(service, image, request_of):
 @pytest.mark.parametrize("name", ["", "resnet50-digits", "digits-service"])
 def test_resident_model_by_any_of_its_names(service, image, request_of, name):
     """No name, the model's name and the service's name all mean the resident model."""
-    spec = predict_pb2.ModelSpec(name=name, version={"value": 3}, signature_name="serving_default")
+    spec = model_pb2.ModelSpec(name=name, version={"value": 3}, signature_name="serving_default")
 
     response, _ = service.predict(request_of(image(), model_spec=spec))
 
@@ -92,13 +92,13 @@ def test_resident_model_by_any_of_its_names(service, image, request_of, name):
     [
         ({"name": "another"}, StatusCode.NOT_FOUND),
         ({"version": {"value": 4}}, StatusCode.NOT_FOUND),
-        ({"version_label": "stable"}, StatusCode.NOT_FOUND),
+        ({"version_label": "stable"}, StatusCode.INVALID_ARGUMENT),
         ({"signature_name": "regress"}, StatusCode.FAILED_PRECONDITION),
     ],
 )
 def test_other_models_are_refused(service, image, request_of, spec, code):
     """A model, version, label or signature that is not resident gets TensorFlow Serving's status."""
-    error = service.refusal(request_of(image(), model_spec=predict_pb2.ModelSpec(**spec)))
+    error = service.refusal(request_of(image(), model_spec=model_pb2.ModelSpec(**spec)))
 
     assert error.code() is code
 

@@ -1,0 +1,63 @@
+"""`--check`: everything that a start would trip over, without serving: a line for each part, problems included."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from accelform_runtime.errors import UserError
+from accelform_runtime.server.config import ServiceConfig
+from accelform_runtime.server.files import front_problem, key_problem, tls_problem, token_problem
+
+Step = Callable[[], str]
+"""What is right, in a few words; raises a UserError where something is not."""
+
+
+def check(config: ServiceConfig, model_folder: Path) -> int:
+    """Prints a line for each part; the exit code is 0, 2 when somebody has to change something, 1 when we failed.
+
+    Loads the model and runs it as a start would; binds no port and leaves the FPGA to its resident.
+    """
+    steps: dict[str, Step] = {
+        "configuration": lambda: f"service {config.name!r}",
+        "front": lambda: _without(front_problem(), "built"),
+        "authentication": lambda: _without(key_problem(config) or token_problem(config), _who(config)),
+        "TLS": lambda: _without(tls_problem(config), "certificate and key fit" if config.ssl_cert_pem_file else "off"),
+        "model": lambda: _load(config, model_folder),
+    }
+    code = 0
+    for name, step in steps.items():
+        try:
+            mark, words = "ok", step()
+        except UserError as error:
+            mark, words, code = "wrong", str(error), 2
+        except Exception as error:
+            mark, words, code = "failed", f"{type(error).__name__}: {error}", code or 1
+        print(f"{mark:<7} {name:<15} {words}", flush=True)
+    return code
+
+
+def _without(problem: UserError | None, words: str) -> str:
+    if problem is not None:
+        raise problem
+    return words
+
+
+def _who(config: ServiceConfig) -> str:
+    if config.auth_enabled:
+        return "keys"
+    return "tokens" if config.token_auth_enabled else "none: every caller is let in"
+
+
+def _load(config: ServiceConfig, folder: Path) -> str:
+    from accelform_runtime.device.fpga import Fpga
+
+    started = time.monotonic()
+    fpga = Fpga(folder, threads=config.threads, engine=config.engine)
+    fpga.warm_up()
+    bundle = fpga.bundle
+    return (
+        f"{bundle.name!r} version {bundle.version}: {fpga.engine} ({fpga.engine_reason}), {bundle.number_format}, "
+        f"{fpga.threads} threads, loaded and warm after {time.monotonic() - started:.1f} s"
+    )

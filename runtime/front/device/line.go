@@ -1,0 +1,167 @@
+package device
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/mem"
+
+	"accelform/front/worker"
+)
+
+// quick is how long an image may take for the next call to be sent ahead of its turn. Sending ahead saves the worker the
+// way to the socket and back, but a call that is cancelled then still runs.
+const quick = 5 * time.Millisecond
+
+// flight is a frame that the worker has not answered yet.
+type flight struct {
+	task  *task
+	since time.Time // when it became the first one
+}
+
+// line is the order in which one process computes: calls wait, and after each image the next call has its turn. The
+// caller holds the resident's lock.
+type line struct {
+	waiting []*task
+	flights []*flight
+	drops   []uint64
+	pace    time.Duration // of one image, smoothed
+}
+
+// put adds a task at the end.
+func (l *line) put(t *task) {
+	t.waiting = true
+	l.waiting = append(l.waiting, t)
+}
+
+// putBack adds a task in front.
+func (l *line) putBack(t *task) {
+	t.waiting = true
+	l.waiting = append([]*task{t}, l.waiting...)
+}
+
+// take is the task that the worker gets next; nil: none now.
+func (l *line) take() *task {
+	depth := 1
+	if l.pace > 0 && l.pace < quick {
+		depth = 2
+	}
+	for len(l.waiting) > 0 {
+		t := l.waiting[0]
+		if !t.next() {
+			l.pop()
+			continue
+		}
+		if len(l.flights) >= depth || l.exclusive(t) {
+			return nil
+		}
+		l.pop()
+		return t
+	}
+	return nil
+}
+
+// exclusive: while an answer is being certified the worker listens on its socket for the caller's leaving, so that
+// nothing else may stand there.
+func (l *line) exclusive(next *task) bool {
+	return len(l.flights) > 0 && (next.call.Certified || l.flights[0].task.call.Certified)
+}
+
+func (l *line) pop() {
+	l.waiting[0].waiting = false
+	l.waiting[0] = nil
+	l.waiting = l.waiting[1:]
+}
+
+// sent notes that the worker gets a frame for `t`.
+func (l *line) sent(t *task, now time.Time) {
+	t.asked++
+	if t.asked == 1 {
+		t.begun = now
+	}
+	f := &flight{task: t}
+	if len(l.flights) == 0 {
+		f.since = now
+	}
+	l.flights = append(l.flights, f)
+	if t.asked < t.total { // its next image may follow once the others have had their turn
+		l.put(t)
+	}
+}
+
+// answered takes the first flight, which the worker's answer belongs to.
+func (l *line) answered(id uint64, now time.Time) (*task, error) {
+	if len(l.flights) == 0 || l.flights[0].task.id != id {
+		return nil, fmt.Errorf("the worker answered call %d, which was not its turn", id)
+	}
+	first := l.flights[0]
+	l.flights = l.flights[1:]
+	if len(l.flights) > 0 {
+		l.flights[0].since = now
+	}
+	took := now.Sub(first.since)
+	if l.pace == 0 {
+		l.pace = took
+	}
+	l.pace += (took - l.pace) / 8
+	return first.task, nil
+}
+
+// leave takes out a task that nobody waits for.
+func (l *line) leave(t *task) {
+	if t.waiting {
+		for index, other := range l.waiting {
+			if other == t {
+				l.waiting = append(l.waiting[:index:index], l.waiting[index+1:]...)
+				break
+			}
+		}
+		t.waiting = false
+	}
+	if t.asked > 0 {
+		l.drops = append(l.drops, t.id)
+	}
+}
+
+// lost is called when the process is gone. It returns the task that was being computed, if any; the others wait again,
+// from their start.
+func (l *line) lost() *task {
+	flights := l.flights
+	l.flights, l.drops, l.pace = nil, nil, 0
+	for _, t := range l.waiting {
+		t.asked, t.total = 0, 0
+	}
+	if len(flights) == 0 {
+		return nil
+	}
+	current := flights[0].task
+	for index := len(flights) - 1; index > 0; index-- {
+		if t := flights[index].task; !t.over && t != current && !t.waiting {
+			t.asked, t.total = 0, 0
+			l.putBack(t)
+		}
+	}
+	current.asked = 0
+	l.leave(current)
+	return current
+}
+
+// settle gives the caller the outcome, the first one only; the caller of settle holds the lock.
+func (t *task) settle(result outcome) {
+	if t.over {
+		if result.answer != nil {
+			result.answer.Body.Free()
+		}
+		return
+	}
+	t.over = true
+	t.settled <- result
+}
+
+// message is the frame for the task's next image.
+func (t *task) message(now time.Time) (worker.Kind, any, mem.BufferSlice) {
+	if t.asked > 0 {
+		return worker.Continue, nil, nil
+	}
+	return worker.Run, t.runMeta(now), t.call.Message
+}

@@ -1,0 +1,89 @@
+package device
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/mem"
+
+	"accelform/front/refusal"
+	"accelform/front/telemetry"
+	"accelform/front/worker"
+)
+
+// Call is one question for the resident model.
+type Call struct {
+	// Method is Predict, Classify, Regress, MultiInference, or rest.predict, rest.classify, rest.regress.
+	Method string
+	// Message is the serialised request; it is freed once the call is settled.
+	Message mem.BufferSlice
+	// Spec names the model where the message does not.
+	Spec *worker.Spec
+	// Certified asks for an answer that is known to equal the number format's definition.
+	Certified bool
+	Arrived   time.Time
+}
+
+// Answer is a call's reply, whose buffers the receiver frees.
+type Answer struct {
+	Body mem.BufferSlice
+	worker.DoneMeta
+	// Queued is how long the call waited for its turn.
+	Queued time.Duration
+}
+
+// Observe adds to a call's metrics what only the device knows.
+func (a *Answer) Observe(seen *telemetry.Call) {
+	seen.Queued, seen.Images = a.Queued, a.Images
+	seen.ModelledLatencyMs = a.Modelled.LatencyMs
+	seen.ModelledQueueMs = a.Modelled.QueueMs
+	seen.ModelledOccupancyMs = a.Modelled.OccupancyMs
+}
+
+type outcome struct {
+	answer  *Answer
+	refused *refusal.Refusal
+}
+
+// task is a call on its way through the line. All fields below `settled` belong to the resident's lock.
+type task struct {
+	id       uint64
+	call     Call
+	deadline time.Time
+	settled  chan outcome // of size 1: it is written once
+
+	over    bool // nobody waits any more
+	begun   time.Time
+	asked   int // frames that the worker has got for it
+	total   int // images; 0 while unknown
+	waiting bool
+}
+
+// next tells whether the worker can be given a frame for the task now.
+func (t *task) next() bool {
+	return !t.over && (t.asked == 0 || t.asked < t.total)
+}
+
+func (t *task) runMeta(now time.Time) worker.RunMeta {
+	meta := worker.RunMeta{
+		Method:    t.call.Method,
+		WaitedMs:  milliseconds(now.Sub(t.call.Arrived)),
+		Certified: t.call.Certified,
+		Spec:      t.call.Spec,
+	}
+	if !t.deadline.IsZero() {
+		left := milliseconds(t.deadline.Sub(now))
+		meta.LeftMs = &left
+	}
+	return meta
+}
+
+func milliseconds(took time.Duration) float64 { return float64(took) / float64(time.Millisecond) }
+
+// earliest is the sooner of a context's deadline and `limit`.
+func earliest(ctx context.Context, limit time.Time) time.Time {
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(limit) {
+		return deadline
+	}
+	return limit
+}

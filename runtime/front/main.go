@@ -1,0 +1,53 @@
+// accelform-front serves one model: it listens, lets callers in, keeps their order, and hands their messages to the
+// process that has the model.
+//
+// accelform_runtime.server checks the configuration and then becomes this program; nobody starts it by hand. Exit codes
+// are 0: stopped when asked to, 2: the configuration, the model or the port has to change, 1: the runtime failed.
+package main
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"accelform/front/settings"
+	"accelform/front/telemetry"
+)
+
+func main() {
+	handed := flag.Int("settings-fd", -1, "pipe with the settings")
+	lock := flag.Int("lock-fd", -1, "open file whose lock is the FPGA's")
+	// What the service serves is in the settings; these stand in the process list for people and tools to see.
+	flag.String("model-dir", "", "folder of the model bundle")
+	flag.String("config", "", "service.json")
+	flag.Parse()
+	os.Exit(run(*handed, *lock, telemetry.NewLog(os.Stderr)))
+}
+
+func run(handed, lock int, log *telemetry.Log) int {
+	if lock >= 0 {
+		unix.CloseOnExec(lock) // a worker that hangs must not hold the FPGA
+		defer unix.Ftruncate(lock, 0)
+	}
+	pipe := os.NewFile(uintptr(handed), "settings")
+	found, err := settings.Read(pipe)
+	if err != nil {
+		return fail(log, err)
+	}
+	pipe.Close()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	served, err := open(found, log)
+	if err != nil {
+		return fail(log, err)
+	}
+	if err := served.live(context.Background(), signals); err != nil {
+		return fail(log, err)
+	}
+	log.Write("stopped", "service", found.Name)
+	return 0
+}

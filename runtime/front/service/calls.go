@@ -1,0 +1,172 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"accelform/front/refusal"
+	"accelform/front/telemetry"
+)
+
+const (
+	authorizationKey = "authorization"
+	requestIDKey     = "request_id"
+	clientIDKey      = "x-request-id"
+	measuredKey      = "x-accelform-measured-ms"
+	// retryKey is gRPC's own hint: clients with a retry policy wait that long.
+	retryKey        = "grpc-retry-pushback-ms"
+	longestClientID = 128
+)
+
+// call is one unary call of the API under way.
+type call struct {
+	ctx       context.Context
+	stream    grpc.ServerStream
+	method    string
+	requestID string
+	arrived   time.Time
+	headers   metadata.MD
+	observed  telemetry.Call
+	fields    []any
+}
+
+// answerer makes the reply to a call's message; it frees the message.
+type answerer func(c *call, message *frame) (any, *refusal.Refusal)
+
+// unary serves a method that takes one message and gives one. It is registered as a stream, which is the same on the
+// wire, to look at a call's key before any of its message is taken in.
+func (s *Server) unary(method string, answer answerer) grpc.StreamHandler {
+	return func(_ any, stream grpc.ServerStream) error {
+		ctx := stream.Context()
+		headers, _ := metadata.FromIncomingContext(ctx)
+		c := &call{ctx: ctx, stream: stream, method: method, requestID: newRequestID(), arrived: time.Now(), headers: headers}
+		c.observed = telemetry.Call{Protocol: "grpc", Method: method}
+		s.inFlight.Add(1)
+		defer s.inFlight.Add(-1)
+		refused := s.answer(c, answer)
+		return s.finish(c, refused)
+	}
+}
+
+func (s *Server) answer(c *call, answer answerer) *refusal.Refusal {
+	if err := c.stream.SendHeader(metadata.Pairs(requestIDKey, c.requestID)); err != nil {
+		return gone(err)
+	}
+	if refused := s.guard.Admit(first(c.headers, authorizationKey)); refused != nil {
+		return refused
+	}
+	var message frame
+	err := c.stream.RecvMsg(&message)
+	received(c.ctx)
+	if err != nil {
+		message.data.Free()
+		return gone(err)
+	}
+	c.observed.RequestBytes = message.data.Len()
+	reply, refused := answer(c, &message)
+	if refused != nil {
+		return refused
+	}
+	if raw, ok := reply.(*frame); ok {
+		c.observed.ReplyBytes = raw.data.Len()
+	}
+	c.stream.SetTrailer(metadata.Pairs(measuredKey, strconv.FormatFloat(sinceMs(c.arrived), 'f', 3, 64)))
+	if err := c.stream.SendMsg(reply); err != nil {
+		return gone(err)
+	}
+	return nil
+}
+
+// unknown answers methods that there are not, to those who may call at all.
+func unknown(c *call, message *frame) (any, *refusal.Refusal) {
+	message.data.Free()
+	name, _ := grpc.MethodFromServerStream(c.stream)
+	return nil, refusal.New(codes.Unimplemented, "there is no method %s here; server reflection lists those there are", name)
+}
+
+// finish tells log and metrics, and gives the call its status.
+func (s *Server) finish(c *call, refused *refusal.Refusal) error {
+	code := codes.OK
+	if refused != nil {
+		code = refused.Code
+	}
+	c.observed.Code, c.observed.Took = telemetry.CodeName(code), time.Since(c.arrived)
+	s.metrics.Observe(c.observed)
+	if s.settings.AccessLog {
+		s.log.Write("request", append([]any{
+			"request_id", c.requestID, "method", c.method, "code", c.observed.Code, "ms", sinceMs(c.arrived),
+		}, s.logged(c, refused)...)...)
+	}
+	if refused == nil {
+		return nil
+	}
+	answer := status.New(refused.Code, refused.Message)
+	if refused.RetryAfter > 0 {
+		c.stream.SetTrailer(metadata.Pairs(retryKey, strconv.FormatInt(refused.RetryAfter.Milliseconds()+1, 10)))
+		detailed, err := answer.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(refused.RetryAfter)})
+		if err == nil {
+			answer = detailed
+		}
+	}
+	return answer.Err()
+}
+
+func (s *Server) logged(c *call, refused *refusal.Refusal) []any {
+	fields := c.fields
+	if client := clientID(first(c.headers, clientIDKey)); client != "" {
+		fields = append(fields, "client_request_id", client)
+	}
+	if refused != nil {
+		detail := refused.Message
+		if refused.Detail != "" {
+			detail = refused.Detail
+		}
+		fields = append(fields, "detail", detail)
+	}
+	return fields
+}
+
+// clientID is a caller's own id as far as it can stand in a log: printable ASCII and short.
+func clientID(given string) string {
+	if len(given) > longestClientID {
+		given = given[:longestClientID]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < '!' || r > '~' {
+			return -1
+		}
+		return r
+	}, given)
+}
+
+func newRequestID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // it never fails: the program ends instead
+	return hex.EncodeToString(id[:])
+}
+
+// gone is what gRPC says when a call's message or reply did not get through.
+func gone(err error) *refusal.Refusal {
+	told := status.Convert(err)
+	return &refusal.Refusal{Code: told.Code(), Message: told.Message()}
+}
+
+func first(headers metadata.MD, name string) string {
+	if values := headers.Get(name); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+func sinceMs(moment time.Time) float64 { return telemetry.Milliseconds(time.Since(moment)) }
