@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from accelform_runtime.device.exactness import Exactness
 from accelform_runtime.device.fpga import Fpga
@@ -17,6 +17,9 @@ from accelform_runtime.worker.metadata import exactness_metadata, model_metadata
 from accelform_runtime.worker.modelled import ModelledFpga
 from accelform_runtime.worker.question import Question
 from accelform_runtime.worker.served import Served
+
+MAX_MESSAGE: Final = 2000
+"""Characters of a refusal's text; a status travels in headers, which have to stay short."""
 
 
 @dataclasses.dataclass
@@ -125,4 +128,10 @@ class Calls:
     def _refuse(self, call_id: int, error: Exception, code: str, message: str) -> Outgoing:
         if code == "INTERNAL":
             self._log.traceback("failure", error, call=call_id)
-        return Outgoing(Kind.REFUSED, call_id, {"code": code, "kind": type(error).__name__, "message": message})
+        told = {"code": code, "kind": type(error).__name__, "message": _clipped(message)}
+        return Outgoing(Kind.REFUSED, call_id, told)
+
+
+def _clipped(message: str) -> str:
+    """`message` as long as a status can carry it: it may repeat a name of any length."""
+    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"

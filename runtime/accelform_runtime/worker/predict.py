@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from accelform_runtime.device.bundle import Bundle, TensorInfo
-from accelform_runtime.errors import InvalidRequest
+from accelform_runtime.errors import InvalidRequest, UnknownSignature
 from accelform_runtime.protocol import predict_pb2, tensors
 from accelform_runtime.worker import inputs
 from accelform_runtime.worker.question import Question, check_size
@@ -63,7 +63,7 @@ def parse(message: bytes | memoryview, served: Served) -> Prediction:
         request.ParseFromString(message)
     except DecodeError as error:
         raise InvalidRequest("the message is not a PredictRequest") from error
-    served.check(request.model_spec)
+    served.check(request.model_spec, unknown_signature=UnknownSignature)
     bundle = served.bundle
     key = inputs.key_of(request.inputs, bundle)
     values = inputs.from_proto(request.inputs[key], bundle, key)

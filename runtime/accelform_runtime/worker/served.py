@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from accelform_runtime.device.bundle import Bundle
-from accelform_runtime.errors import InvalidRequest, UnknownModel, UnknownSignature
+from accelform_runtime.errors import InvalidRequest, UnknownModel, UserError
 from accelform_runtime.protocol import model_pb2
 
 DEFAULT_SIGNATURE: Final = "serving_default"
@@ -27,12 +27,12 @@ class Served:
     version_labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Versions by the labels that calls may use for them."""
 
-    def check(self, spec: model_pb2.ModelSpec) -> None:
-        """Raises InvalidRequest, UnknownModel or UnknownSignature where `spec` does not mean the resident model."""
+    def check(self, spec: model_pb2.ModelSpec, *, unknown_signature: type[UserError] = InvalidRequest) -> None:
+        """Raises InvalidRequest, UnknownModel or `unknown_signature` where `spec` does not mean the resident model."""
         bundle = self.bundle
         if not spec.name and self.strict_model_spec:
             raise InvalidRequest(f"model_spec has no name specified; this service holds {bundle.name!r}")
-        if spec.name and spec.name not in (bundle.name, self.service):
+        if not self.means_resident(spec.name):
             raise UnknownModel(f"model {spec.name!r} is not resident here; this service holds {bundle.name!r}")
         version = spec.version.value if spec.HasField("version") else bundle.version
         if spec.HasField("version_label"):
@@ -40,7 +40,11 @@ class Served:
         if version != bundle.version:
             raise UnknownModel(f"version {version} of {bundle.name!r} is not resident; {bundle.version} is")
         if spec.signature_name not in ("", DEFAULT_SIGNATURE):
-            raise UnknownSignature(f"the model has no signature {spec.signature_name!r}; it has {DEFAULT_SIGNATURE!r}")
+            raise unknown_signature(f"the model has no signature {spec.signature_name!r}; it has {DEFAULT_SIGNATURE!r}")
+
+    def means_resident(self, name: str) -> bool:
+        """Whether a model name, also none at all, stands for the resident model."""
+        return name in ("", self.bundle.name, self.service)
 
     def effective(self) -> model_pb2.ModelSpec:
         """What an answer says it was computed by."""
