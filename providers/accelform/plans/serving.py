@@ -1,0 +1,166 @@
+"""Who may call a web service and how it serves: which settings go together, and what values they may have.
+
+The server checks its settings again when it starts (accelform_runtime.server.config_rules); here every mistake is told
+at preview, and by the name that the person who made it wrote.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from accelform.plans.contract import Problem
+
+SSL_FILES = ("ssl_cert_pem_file", "ssl_key_pem_file")
+GENERATIONS = ("primary_key_generation", "secondary_key_generation", "token_key_generation")
+LOOPBACK = "127.0.0.1"
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "port": (1, 65535),
+    "http_port": (1, 65535),
+    "lame_duck_seconds": (0, 600),
+    "drain_seconds": (0, 600),
+    **dict.fromkeys(GENERATIONS, (1, math.inf)),
+}
+
+
+def problems(inputs: Mapping[str, Any], *, pending: Collection[str] = ()) -> list[Problem]:
+    """Everything wrong with the settings in `inputs`, which holds only those that are set and known.
+
+    `pending` names those that are set and whose value only the deployment will tell.
+    """
+    return [
+        *_out_of_range(inputs),
+        *_engine(inputs),
+        *_who_may_call(inputs, pending),
+        *_encryption(inputs, pending),
+        *_over_http(inputs, pending),
+        *_telemetry(inputs),
+    ]
+
+
+def keys_wanted(inputs: Mapping[str, Any]) -> bool:
+    """Whether calls need a key: unless told otherwise they do, except where they need a token."""
+    given = inputs.get("auth_enabled")
+    return bool(given) if given is not None else not inputs.get("token_auth_enabled")
+
+
+def key_problems(inputs: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with own keys and their generations; looks at whether a key is given and never at the key."""
+    found = []
+    given = [name for name in ("primary_key", "secondary_key") if name in inputs]
+    if given and not keys_wanted(inputs):
+        why = "calls need a token" if inputs.get("token_auth_enabled") else "auth_enabled is false"
+        found.append(
+            Problem(property="auth_enabled", reason=f"{' and '.join(given)} given but {why}; drop one of the two")
+        )
+    for name in given:
+        generation = f"{name}_generation"
+        if inputs.get(generation, 1) != 1:
+            found.append(
+                Problem(
+                    property=generation,
+                    reason=f"{name} is given, so {generation} has nothing to generate; change the key itself, "
+                    f"or drop it to have one generated",
+                )
+            )
+    return found
+
+
+def uri(inputs: Mapping[str, Any], port: int) -> str:
+    """Where clients connect: https with TLS, at the name that the certificate is for."""
+    scheme = "https" if inputs.get("ssl_enabled") else "http"
+    return f"{scheme}://{host(inputs)}:{port}"
+
+
+def host(inputs: Mapping[str, Any]) -> str:
+    """The name or address that clients use for the service."""
+    return inputs.get("ssl_cname") or LOOPBACK
+
+
+def _out_of_range(inputs: Mapping[str, Any]) -> list[Problem]:
+    found = []
+    for name, (least, most) in _RANGES.items():
+        value = inputs.get(name)
+        if value is not None and not least <= value <= most:
+            limits = f"at least {least:g}" if most == math.inf else f"between {least:g} and {most:g}"
+            found.append(Problem(property=name, reason=f"{name} must be {limits}, not {value}"))
+    return found
+
+
+def _engine(inputs: Mapping[str, Any]) -> list[Problem]:
+    from accelform_runtime.server.config import ENGINES
+
+    engine = inputs.get("engine")
+    if engine is None or engine in ENGINES:
+        return []
+    return [Problem(property="engine", reason=f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")]
+
+
+def _who_may_call(inputs: Mapping[str, Any], pending: Collection[str]) -> list[Problem]:
+    found = []
+    if inputs.get("auth_enabled") and inputs.get("token_auth_enabled"):
+        found.append(
+            Problem(
+                property="token_auth_enabled",
+                reason="auth_enabled (keys) and token_auth_enabled exclude each other; leave auth_enabled out, "
+                "or set one of them to false",
+            )
+        )
+    tokens = inputs.get("token_auth_enabled") or "token_auth_enabled" in pending
+    if inputs.get("token_key_generation", 1) != 1 and not tokens:
+        found.append(_needs("token_key_generation", "token_auth_enabled: true"))
+    return found
+
+
+def _encryption(inputs: Mapping[str, Any], pending: Collection[str]) -> list[Problem]:
+    if inputs.get("ssl_enabled"):
+        return [_needs("ssl_enabled", name) for name in SSL_FILES if not inputs.get(name) and name not in pending]
+    if "ssl_enabled" in pending:
+        return []
+    extra = [name for name in (*SSL_FILES, "ssl_client_ca_pem_file", "ssl_cname") if inputs.get(name)]
+    if not extra:
+        return []
+    verb = "is" if len(extra) == 1 else "are"
+    reason = (
+        f"{', '.join(extra)} {verb} given but ssl_enabled is not true, so calls would go unencrypted; "
+        "set it to true, or drop the rest"
+    )
+    return [Problem(property=extra[0], reason=reason)]
+
+
+def _over_http(inputs: Mapping[str, Any], pending: Collection[str]) -> list[Problem]:
+    if "http_enabled" in pending:
+        return []
+    if not inputs.get("http_enabled"):
+        return [_needs("metrics_open", "http_enabled: true")] if inputs.get("metrics_open") else []
+    port = inputs.get("port")
+    if port is not None and port == inputs.get("http_port"):
+        return [
+            Problem(property="http_port", reason=f"port and http_port are both {port}; give HTTP a port of its own")
+        ]
+    return []
+
+
+def _telemetry(inputs: Mapping[str, Any]) -> list[Problem]:
+    endpoint = inputs.get("otlp_endpoint")
+    if not endpoint:
+        return []
+    try:
+        parts = urlsplit(endpoint)
+        if parts.username or parts.password:
+            # Not shown: what stands before the @ may be a password.
+            return [Problem(property="", reason="otlp_endpoint must not hold a user name or a password")]
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        usable = False
+    if usable:
+        return []
+    reason = f"otlp_endpoint must be http://HOST:PORT or https://HOST:PORT, not {endpoint!r}"
+    return [Problem(property="otlp_endpoint", reason=reason)]
+
+
+def _needs(name: str, other: str) -> Problem:
+    return Problem(property=name, reason=f"{name} needs {other}")
