@@ -101,6 +101,17 @@ def test_every_setting_names_another_release():
         "drain_seconds": 1.0,
         "threads": 1,
         "keys_slot": "b",
+        "token_auth_enabled": True,
+        "ssl_enabled": True,
+        "ssl_client_ca": True,
+        "http_enabled": True,
+        "http_port": 8501,
+        "metrics_open": True,
+        "engine": "native",
+        "strict_model_spec": True,
+        "model_root": "/models",
+        "lame_duck_seconds": 1.0,
+        "otlp_endpoint": "http://127.0.0.1:4317",
     }
     assert set(changes) == {field.name for field in dataclasses.fields(Release)}
 
@@ -109,6 +120,29 @@ def test_every_setting_names_another_release():
     assert len(fingerprints | {release().fingerprint}) == len(changes) + 1
     same = [name for name, value in changes.items() if release(**{name: value}).same_process(release())]
     assert same == ["keys_slot"]
+
+
+OLD_RECORD = """{
+  "name": "digits", "owner": "a/b/c", "previous": null, "schema": 1, "serving": true, "tags": {},
+  "release": {
+    "auth_enabled": true, "drain_seconds": 5.0, "fpga": 0, "image_digest": "%s", "image_location": "images/digits/1",
+    "keys_slot": "a", "listen_address": "127.0.0.1", "max_queue": 16, "max_request_wait_time_ms": 500, "port": 50051,
+    "scoring_timeout_ms": 60000, "threads": 0
+  }
+}"""
+
+
+def test_a_box_of_before_tls_still_runs(tmp_path):
+    """A record without the fields that came later is read, and its settings file has the name it was written under."""
+    layout = Layout(tmp_path)
+    layout.service("digits").mkdir(parents=True)
+    layout.service_record("digits").write_text(OLD_RECORD % DIGEST)
+
+    record = records.read_service(layout, "digits")
+
+    assert record.release == release()
+    assert (record.release.ssl_enabled, record.release.http_enabled, record.ssl_cname) == (False, False, "")
+    assert record.release.fingerprint == "ca6edf0d27a6000c"
 
 
 def test_a_spec_reports_all_problems_and_no_key():

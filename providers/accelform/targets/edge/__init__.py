@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accelform.targets.edge.box import EdgeBox
 from accelform.targets.edge.planning import capacity_problem, port_problem
-from accelform.targets.edge.state import BoxState, FpgaState, Resident, ServiceSpec, ServiceState
+from accelform.targets.edge.state import BoxState, FpgaState, Resident, ServiceSpec, ServiceState, TlsFiles
 
 __all__ = [
     "BoxState",
@@ -13,6 +13,7 @@ __all__ = [
     "Resident",
     "ServiceSpec",
     "ServiceState",
+    "TlsFiles",
     "capacity_problem",
     "port_problem",
 ]

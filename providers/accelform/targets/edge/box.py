@@ -90,6 +90,7 @@ class EdgeBox:
                 service=record.name,
                 owner=record.owner,
                 port=record.release.port,
+                http_port=record.release.http_port,
                 image_location=record.release.image_location,
             )
             for record in records.read_services(self._layout)
@@ -140,8 +141,9 @@ class EdgeBox:
 
         `unpack(folder)` makes `folder` and writes the image's content to `folder`/rootfs, as `images.oci.unpack` does;
         it is called only where the image is not there already. A service of that name and owner is changed: the running
-        server takes over other keys; anything else replaces its process, with a pause from stopping the old to SERVING
-        of the new, which `progress` announces and then measures. The old release is kept until the new one serves.
+        server takes over other keys, public keys of tokens and certificates; anything else replaces its process, with a
+        pause from stopping the old to SERVING of the new, which `progress` announces and then measures. The old release
+        is kept until the new one serves.
 
         Raises BoxMissing, NotOwner, NoFpgaFree, PortInUse, BoxBusy, SupervisorFailed, whatever `unpack` raises, and
         ServiceNotReady with the server's last words, after going back to the release that served before or, where

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelform.errors import AccelformError, BoxFull, NoFpgaFree, NotOwner, PortInUse, ServiceNotReady
-from accelform.targets.edge import health, planning, processes, records, watch
+from accelform.targets.edge import health, planning, processes, records, settings, watch
+from accelform.targets.edge.access import AccessFiles
 from accelform.targets.edge.layout import Layout, remove_tree
 from accelform.targets.edge.records import Release, ServiceRecord
 from accelform.targets.edge.state import BoxState, ServiceSpec
@@ -26,6 +27,8 @@ Unpack = Callable[[Path], None]
 
 HUNG_SECONDS = 60.0
 """A server that runs this long and does not answer SERVING is started anew by the next deploy."""
+TAKE_OVER_SECONDS = 5.0
+"""How long a running server may take to show another certificate."""
 PORT_SECONDS = 10.0
 """How long a port may stay taken after its server ended."""
 
@@ -54,6 +57,7 @@ class Deployment:
             name=spec.name,
             owner=spec.owner,
             tags=dict(spec.tags),
+            ssl_cname=spec.ssl_cname,
             release=release,
             serving=good == release,
             previous=good if replaces else None,
@@ -77,12 +81,11 @@ class Deployment:
             self.supervision.apply()
         else:
             self.supervision.clear()  # one that hangs would start the server again later
-        drain = record.release.drain_seconds if record else 0.0
-        processes.stop(lambda: processes.servers(folder), grace_seconds=drain + 5)
+        processes.stop_servers(folder, grace_seconds=(record.release.stop_seconds if record else 0.0) + 5)
         if record:
             release = record.release
             processes.wait_for(
-                lambda: health.bind_problem(release.port, listen_address=release.listen_address) is None,
+                lambda: not any(health.bind_problem(p, listen_address=release.listen_address) for p in release.ports),
                 timeout_seconds=PORT_SECONDS,
             )
             remove_tree(self.layout.device_lock(release.fpga))
@@ -105,26 +108,17 @@ class Deployment:
         problem = planning.capacity_problem(spec.num_replicas, box, spec.name, fpgas=box.agent_count)
         if problem:
             raise NoFpgaFree(problem)
-        problem = planning.port_problem(spec.port, box, spec.name, listen_address=spec.listen_address)
-        if problem:
-            raise PortInUse(problem)
+        for port in (spec.port, spec.http_port) if spec.http_enabled else (spec.port,):
+            problem = planning.port_problem(port, box, spec.name, listen_address=spec.listen_address)
+            if problem:
+                raise PortInUse(problem)
 
     def _release(self, spec: ServiceSpec, record: ServiceRecord | None, *, fpga: int) -> Release:
-        """The release for `spec`. Its key file is another one than the good release's, so that this stays as it was."""
-        release = Release(
-            image_location=spec.image_location,
-            image_digest=spec.image_digest,
-            fpga=fpga,
-            listen_address=spec.listen_address,
-            port=spec.port,
-            auth_enabled=spec.auth_enabled,
-            scoring_timeout_ms=spec.scoring_timeout_ms,
-            max_request_wait_time_ms=spec.max_request_wait_time_ms,
-            max_queue=spec.max_queue,
-            drain_seconds=spec.drain_seconds,
-            threads=spec.threads,
-            keys_slot="a",
-        )
+        """The release for `spec`. Where it is another process, its keys lie beside the good release's, which stay.
+
+        A spec that differs in nothing but what these files hold is the release that runs already.
+        """
+        release = settings.release_of(spec, fpga=fpga)
         for known in (record.release, record.previous) if record else ():
             if known and known.same_process(release):
                 return replace(release, keys_slot=known.keys_slot)
@@ -145,11 +139,8 @@ class Deployment:
         else:
             self.progress(f"[1/4] image {spec.image_digest} is already unpacked")
         self.progress("[2/4] writing the configuration")
-        if spec.auth_enabled:
-            from accelform_runtime.keys import write_key_file
-
-            write_key_file(self._keys_file(record.name, record.release), spec.keys)
-        self._write_config(record)
+        self._access(record.name, record.release).write(spec)
+        settings.server_config(self.layout, record).write(self._config_file(record.name, record.release))
 
     def _run(self, record: ServiceRecord, timeout_seconds: float, *, announce: bool) -> None:
         """Replaces the old process by the new one, or starts it where there is none, and waits for SERVING."""
@@ -164,7 +155,7 @@ class Deployment:
         if not self.supervision.ensure_running():
             self.supervision.apply()
         info = self.supervision.process(record.name)
-        if info and info.pid and info.uptime_seconds > HUNG_SECONDS and health.check(release.port) != "SERVING":
+        if info and info.pid and info.uptime_seconds > HUNG_SECONDS and self._hangs(record):
             self.supervision.stop(record.name)
             info = None
         if info is None or not info.pid:
@@ -180,6 +171,11 @@ class Deployment:
         )
         took = f"{time.monotonic() - begin:.1f} s"
         self.progress(f"service {record.name!r} is SERVING{f'; paused {took}' if announce else f' after {took}'}")
+
+    def _hangs(self, record: ServiceRecord) -> bool:
+        """Whether a server that has long been up does not answer; one that takes over a certificate gets time to."""
+        access = self._access(record.name, record.release)
+        return not processes.wait_for(lambda: access.health() == "SERVING", timeout_seconds=TAKE_OVER_SECONDS)
 
     def _undo(self, record: ServiceRecord, failure: Exception, timeout_seconds: float) -> None:
         """Goes back to the release that served before; without one, removes the half-made service."""
@@ -206,35 +202,16 @@ class Deployment:
         release = record.release
         log = self.layout.service_log(record.name).name
         keep = {self.layout.service_record(record.name).name, self._config_file(record.name, release).name}
-        keep |= {self._keys_file(record.name, release).name, self.layout.image(record.name, release.image_digest).name}
+        keep |= {self.layout.image(record.name, release.image_digest).name, *self._access(record.name, release).names()}
         for entry in self.layout.service(record.name).iterdir():
             if entry.name not in keep and not entry.name.startswith(log):
                 remove_tree(entry)
 
-    def _keys_file(self, name: str, release: Release) -> Path:
-        return self.layout.service(name) / f"keys-{release.keys_slot}.json"
+    def _access(self, name: str, release: Release) -> AccessFiles:
+        return AccessFiles.of(self.layout, name, release)
 
     def _config_file(self, name: str, release: Release) -> Path:
         return self.layout.service(name) / f"config-{release.fingerprint}.json"
-
-    def _write_config(self, record: ServiceRecord) -> None:
-        from accelform_runtime.server.config import ServiceConfig
-
-        release = record.release
-        ServiceConfig(
-            name=record.name,
-            listen_address=release.listen_address,
-            port=release.port,
-            auth_enabled=release.auth_enabled,
-            keys_file=str(self._keys_file(record.name, release)) if release.auth_enabled else "",
-            device_lock_file=str(self.layout.device_lock(release.fpga)),
-            image=release.image_location,
-            max_queue=release.max_queue,
-            max_request_wait_time_ms=release.max_request_wait_time_ms,
-            scoring_timeout_ms=release.scoring_timeout_ms,
-            drain_seconds=release.drain_seconds,
-            threads=release.threads,
-        ).write(self._config_file(record.name, release))
 
     def _program(self, name: str, release: Release) -> Program:
         rootfs = self.layout.image(name, release.image_digest) / "rootfs"
@@ -250,7 +227,7 @@ class Deployment:
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
             log=self.layout.service_log(name),
-            drain_seconds=release.drain_seconds,
+            stop_seconds=release.stop_seconds,
         )
 
 

@@ -9,6 +9,10 @@
 <root>/services/<name>/<digest>/rootfs/     the unpacked image
 <root>/services/<name>/config-<hash>.json   the server's settings
 <root>/services/<name>/keys-<slot>.json     salted hashes of its keys
+<root>/services/<name>/tokens-<slot>.pem    public keys whose tokens it takes
+<root>/services/<name>/tls-<slot>.pem       its certificate, the chain above it and its private key
+<root>/services/<name>/clients-<slot>.pem   authorities for certificates of clients
+<root>/services/<name>/probe-<slot>.pem     the box's own client certificate, to ask for the service's health
 <root>/services/<name>/service.log          the server's log
 """
 

@@ -17,7 +17,7 @@ def port_problem(
     so its port counts as free.
     """
     for resident in box.residents if box else ():
-        if resident.port == port:
+        if port in resident.ports:
             if _is_same(resident.service, resident.owner, service, owner):
                 return None
             return (
@@ -62,7 +62,7 @@ def _owner_on_another_box(port: int) -> str:
             record = records.read_service(Layout(settings.parents[2]), settings.parent.name)
         except (BoxDamaged, IndexError):
             continue
-        if record is not None and record.release.port == port:
+        if record is not None and port in record.release.ports:
             return record.owner
     return ""
 

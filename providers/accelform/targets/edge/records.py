@@ -32,7 +32,10 @@ class BoxRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """Everything that decides how the server process runs; another release means another process."""
+    """Everything that decides how the server process runs; another release means another process.
+
+    Fields with a default came later: records without them are read as if they had it.
+    """
 
     image_location: str
     image_digest: str
@@ -46,21 +49,49 @@ class Release:
     drain_seconds: float
     threads: int
     keys_slot: str
+    token_auth_enabled: bool = False
+    ssl_enabled: bool = False
+    ssl_client_ca: bool = False
+    http_enabled: bool = False
+    http_port: int = 0
+    metrics_open: bool = False
+    engine: str = "auto"
+    strict_model_spec: bool = False
+    model_root: str = ""
+    lame_duck_seconds: float = 0.0
+    otlp_endpoint: str = ""
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Every TCP port that the server listens on."""
+        return (self.port, self.http_port) if self.http_enabled else (self.port,)
+
+    @property
+    def stop_seconds(self) -> float:
+        """How long the server may take to stop when it is asked to."""
+        return self.lame_duck_seconds + self.drain_seconds
 
     @property
     def fingerprint(self) -> str:
-        """Names the release among those of its service."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Names the release among those of its service; a field that came later counts once it is used."""
+        values = dataclasses.asdict(self)
+        for row in dataclasses.fields(self):
+            if values[row.name] == row.default:
+                del values[row.name]
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def same_process(self, other: Release) -> bool:
-        """Whether only the slot of the key file could differ."""
+        """Whether only the slot of the files that say who may call could differ."""
         return dataclasses.replace(self, keys_slot=other.keys_slot) == other
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceRecord:
-    """A service: the release it should run, whether that release ever answered, and the one to go back to."""
+    """A service: the release it should run, whether that release ever answered, and the one to go back to.
+
+    `ssl_cname` is the name that clients use, which the server itself need not know.
+    """
 
     name: str
     owner: str
@@ -68,6 +99,7 @@ class ServiceRecord:
     serving: bool = False
     previous: Release | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    ssl_cname: str = ""
 
     @property
     def good(self) -> Release | None:

@@ -18,6 +18,16 @@ IMAGE_DIGEST = r"sha256:[0-9a-f]{64}"
 
 
 @dataclass(frozen=True, kw_only=True)
+class TlsFiles:
+    """What TLS needs, as PEM: the chain, the server's certificate first, its private key, and, where clients need a
+    certificate too, the authorities for theirs."""
+
+    certificate: bytes
+    private_key: bytes = field(repr=False)
+    client_ca: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServiceSpec:
     """The wished service. All problems are raised together, as InvalidServiceSpec.
 
@@ -33,10 +43,22 @@ class ServiceSpec:
     listen_address: str = "127.0.0.1"
     auth_enabled: bool = True
     keys: tuple[str, ...] = field(default=(), repr=False)
+    token_auth_enabled: bool = False
+    token_public_keys: tuple[str, ...] = ()
+    tls: TlsFiles | None = None
+    ssl_cname: str = ""
+    http_enabled: bool = False
+    http_port: int = 8501
+    metrics_open: bool = False
+    engine: str = "auto"
+    strict_model_spec: bool = False
+    model_root: str = ""
+    otlp_endpoint: str = ""
     num_replicas: int = 1
     scoring_timeout_ms: int = 60_000
     max_request_wait_time_ms: int = 500
     max_queue: int = 16
+    lame_duck_seconds: float = 0.0
     drain_seconds: float = 5.0
     threads: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -49,6 +71,13 @@ class ServiceSpec:
             "port must be between 1 and 65535": 1 <= self.port <= 65535,
             "listen_address must be 127.0.0.1 or 0.0.0.0": self.listen_address in ("127.0.0.1", "0.0.0.0"),
             "auth_enabled needs at least one key": self.keys or not self.auth_enabled,
+            "token_auth_enabled needs at least one public key": self.token_public_keys or not self.token_auth_enabled,
+            "auth_enabled and token_auth_enabled exclude each other": not (
+                self.auth_enabled and self.token_auth_enabled
+            ),
+            "http_port must be between 1 and 65535": 1 <= self.http_port <= 65535,
+            "http_port must be another one than port": not self.http_enabled or self.http_port != self.port,
+            "lame_duck_seconds must be between 0 and 600": 0 <= self.lame_duck_seconds <= 600,
             "num_replicas must be above 0": self.num_replicas > 0,
             "scoring_timeout_ms must be above 0": self.scoring_timeout_ms > 0,
             "max_request_wait_time_ms must be above 0": self.max_request_wait_time_ms > 0,
@@ -64,13 +93,18 @@ class ServiceSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Resident:
-    """A service that an FPGA belongs to, running or not."""
+    """A service that an FPGA belongs to, running or not; `http_port` is 0 where it does not listen for HTTP."""
 
     fpga: int
     service: str
     owner: str
     port: int
     image_location: str
+    http_port: int = 0
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return tuple(port for port in (self.port, self.http_port) if port)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +117,10 @@ class FpgaState:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceState:
-    """A service as it is; `reason` says why it is not Healthy. `pid` is 0 while its server does not run."""
+    """A service as it is; `reason` says why it is not Healthy. `pid` is 0 while its server does not run.
+
+    `http_uri` and `ssl_cert_expires` are empty where HTTP or TLS are off.
+    """
 
     name: str
     owner: str
@@ -92,6 +129,8 @@ class ServiceState:
     fpga: int
     port: int
     scoring_uri: str
+    http_uri: str
+    ssl_cert_expires: str
     image_location: str
     image_digest: str
     pid: int

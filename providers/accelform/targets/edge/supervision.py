@@ -23,20 +23,20 @@ from accelform.targets.edge.layout import Layout, remove_tree, write_atomically
 ORDER_SECONDS = 10.0
 START_SECONDS = 30.0
 KILL_MARGIN_SECONDS = 5.0
-"""How much longer than its drain a server may take to end before the supervisor kills it."""
+"""How much longer than it should a server may take to end before the supervisor kills it."""
 
 UP, STOPPED = ("STARTING", "RUNNING"), ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One supervised process; `environment` is all that it gets to see."""
+    """One supervised process; `environment` is all that it gets to see, `stop_seconds` what its stop may take."""
 
     name: str
     command: Sequence[str]
     environment: dict[str, str]
     log: Path
-    drain_seconds: float
+    stop_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class Supervision:
         self._ignoring(("ALREADY_STARTED", "SPAWN_ERROR"), "startProcess", name, False)
 
     def stop(self, name: str) -> None:
-        """Stops the program: SIGTERM, then SIGKILL after its drain and a margin. One that does not run is fine."""
+        """Stops the program: SIGTERM, then SIGKILL after its time and a margin. One that does not run is fine."""
         limit = START_SECONDS + self._stop_seconds()
         self._ignoring(("BAD_NAME", "NOT_RUNNING"), "stopProcess", name, False)
 
@@ -196,7 +196,8 @@ class Supervision:
                 "startsecs = 5",
                 "startretries = 20",
                 "stopsignal = TERM",
-                f"stopwaitsecs = {int(program.drain_seconds + KILL_MARGIN_SECONDS)}",
+                "killasgroup = true",
+                f"stopwaitsecs = {int(program.stop_seconds + KILL_MARGIN_SECONDS)}",
                 "redirect_stderr = true",
                 f"stdout_logfile = {program.log}",
                 "stdout_logfile_maxbytes = 5MB",
@@ -218,7 +219,7 @@ class Supervision:
     def clear(self) -> None:
         """Ends leftover processes, the supervisor first so that it restarts nothing, and removes its socket."""
         processes.stop(self._supervisors, grace_seconds=2)
-        processes.stop(lambda: processes.servers(self.layout.root), grace_seconds=self._stop_seconds())
+        processes.stop_servers(self.layout.root, grace_seconds=self._stop_seconds())
         remove_tree(self.socket)
 
     def _last_log_line(self) -> str:

@@ -8,9 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from accelform.errors import ServiceNotReady
-from accelform.targets.edge import health
+from accelform.targets.edge.access import AccessFiles
 from accelform.targets.edge.layout import Layout
 from accelform.targets.edge.records import ServiceRecord
 from accelform.targets.edge.state import ServiceState, ServiceStatus
@@ -54,10 +55,11 @@ def wait_until_serving(
     begin = time.monotonic()
     told = 0.0
     since = since or mark(layout, supervision, record.name)
+    access = AccessFiles.of(layout, record.name, record.release)
     while True:
         waited = time.monotonic() - begin
         info = supervision.process(record.name)
-        if info and info.pid and info.state in UP and health.check(record.release.port) == "SERVING":
+        if info and info.pid and info.state in UP and access.health() == "SERVING":
             return
         ends = supervision.exits(record.name, since=since.supervisor_log)
         if (info and info.state == "FATAL") or USER_ERROR in ends or len(ends) >= ENDS_ALLOWED:
@@ -80,7 +82,9 @@ def state_of(layout: Layout, supervision: Supervision, record: ServiceRecord) ->
     info = supervision.process(record.name)
     state, reason = _judge(layout, supervision, record, info)
     release = record.release
-    host = "127.0.0.1" if release.listen_address == "127.0.0.1" else _host_name()
+    access = AccessFiles.of(layout, record.name, release)
+    host = record.ssl_cname or ("127.0.0.1" if release.listen_address == "127.0.0.1" else _host_name())
+    place = f"{'https' if release.ssl_enabled else 'http'}://{host}"
     return ServiceState(
         name=record.name,
         owner=record.owner,
@@ -88,7 +92,9 @@ def state_of(layout: Layout, supervision: Supervision, record: ServiceRecord) ->
         reason=reason,
         fpga=release.fpga,
         port=release.port,
-        scoring_uri=f"http://{host}:{release.port}",
+        scoring_uri=f"{place}:{release.port}",
+        http_uri=f"{place}:{release.http_port}" if release.http_enabled else "",
+        ssl_cert_expires=access.expires(),
         image_location=release.image_location,
         image_digest=release.image_digest,
         pid=info.pid if info else 0,
@@ -138,9 +144,12 @@ def _judge(
         return "Unhealthy", f"its server ended and is started again; {_said(last_words(layout, record.name))}"
     if info.state not in UP:
         return "Unhealthy", f"its server was stopped from outside ({info.state})"
-    answer = health.check(record.release.port)
+    access = AccessFiles.of(layout, record.name, record.release)
+    answer = access.health()
     if answer == "SERVING":
         return "Healthy", ""
+    if (expires := access.expires()) and datetime.fromisoformat(expires) <= datetime.now(UTC):
+        return "Unhealthy", f"its certificate expired on {expires}; renew it and run pulumi up"
     if info.uptime_seconds < WARM_UP_SECONDS:
         return "Transitioning", "its server is starting"
     return "Unhealthy", f"its server runs, but its health is {answer}"
