@@ -54,14 +54,35 @@ webservice = Webservice(
     num_replicas=settings.num_replicas,
     autoscale_enabled=settings.autoscale_enabled,
     port=settings.port,
+    http_enabled=settings.http_enabled,
+    http_port=settings.http_port,
+    metrics_open=settings.metrics_open,
     auth_enabled=settings.auth_enabled,
     primary_key=settings.primary_key,
     secondary_key=settings.secondary_key,
+    primary_key_generation=settings.primary_key_generation,
+    secondary_key_generation=settings.secondary_key_generation,
+    token_auth_enabled=settings.token_auth_enabled,
+    token_key_generation=settings.token_key_generation,
+    ssl_enabled=settings.ssl_enabled,
+    ssl_cert_pem_file=settings.ssl_cert_pem_file or None,
+    ssl_key_pem_file=settings.ssl_key_pem_file or None,
+    ssl_cname=settings.ssl_cname or None,
+    ssl_client_ca_pem_file=settings.ssl_client_ca_pem_file or None,
+    engine=settings.engine,
+    strict_model_spec=settings.strict_model_spec,
+    model_root=settings.model_root or None,
     scoring_timeout_ms=settings.scoring_timeout_ms,
     max_request_wait_time_ms=settings.max_request_wait_time_ms,
+    lame_duck_seconds=settings.lame_duck_seconds,
+    drain_seconds=settings.drain_seconds,
+    otlp_endpoint=settings.otlp_endpoint or None,
 )
 
 pulumi.export("scoring_uri", webservice.scoring_uri)
+pulumi.export("http_uri", webservice.http_uri)
+pulumi.export("ssl_certificate", webservice.ssl_certificate)
+pulumi.export("ssl_cert_expires", webservice.ssl_cert_expires)
 pulumi.export("service_name", webservice.name)
 pulumi.export("model_version", model.version)
 pulumi.export("labels", model.labels)
@@ -72,3 +93,4 @@ pulumi.export("bitstream", converted_model.bitstream)
 pulumi.export("report_url", converted_model.report_url)
 pulumi.export("primary_key", webservice.primary_key)
 pulumi.export("secondary_key", webservice.secondary_key)
+pulumi.export("token_signing_key", webservice.token_signing_key)

@@ -11,9 +11,9 @@ from typing import Any, Self
 import pulumi
 
 from accelform.errors import UserError
-from accelform.plans import names, regions, scaling
+from accelform.plans import names, regions, scaling, serving
 
-COUNTS = ("agent_count", "port", "scoring_timeout_ms", "max_request_wait_time_ms")
+COUNTS = ("agent_count", "scoring_timeout_ms", "max_request_wait_time_ms")
 
 
 class SettingsInvalid(UserError, pulumi.RunError):
@@ -45,11 +45,29 @@ class Settings:
     edge_root: str
     service_name: str
     port: int
-    auth_enabled: bool
+    http_enabled: bool
+    http_port: int
+    metrics_open: bool
+    token_auth_enabled: bool
+    primary_key_generation: int
+    secondary_key_generation: int
+    token_key_generation: int
+    ssl_enabled: bool
+    ssl_cert_pem_file: str
+    ssl_key_pem_file: str
+    ssl_cname: str
+    ssl_client_ca_pem_file: str
+    engine: str
+    strict_model_spec: bool
+    model_root: str
+    lame_duck_seconds: int
+    drain_seconds: int
+    otlp_endpoint: str
     scoring_timeout_ms: int
     max_request_wait_time_ms: int
     num_replicas: int | None = None
     autoscale_enabled: bool | None = None
+    auth_enabled: bool | None = None
     primary_key: pulumi.Output[str] | None = None
     secondary_key: pulumi.Output[str] | None = None
 
@@ -96,7 +114,7 @@ class Settings:
             "service_name": names.SERVICE.problem(self.service_name),
         }
         counts = {**vars(self), "target_kind": self.target}
-        rows = [*scaling.positive(counts, COUNTS), *scaling.problems(counts)]
+        rows = [*scaling.positive(counts, COUNTS), *scaling.problems(counts), *serving.problems(counts)]
         return [f"{name}: {problem}" for name, problem in found.items() if problem] + [row.reason for row in rows]
 
 

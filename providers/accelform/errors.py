@@ -30,6 +30,8 @@
     │   ├── PortInUse            a service's port is taken
     │   ├── PulumiMissing        there is no Pulumi CLI to ask
     │   ├── StackUnreadable      a stack is missing, locked away or not deployed
+    │   ├── TlsFileUnusable      a certificate or private key for a service cannot be read
+    │   ├── NoToken              a stack's service takes no tokens
     │   ├── ScoreInputUnreadable  a file for `accelform score` is not there or not readable
     │   ├── CalibrationUnusable  images to measure fidelity on are missing, damaged or don't fit the model
     │   ├── TrainingUnavailable  TensorFlow is not installed, or Keras runs on something else
@@ -187,6 +189,14 @@ class PulumiMissing(UserError):
 
 class StackUnreadable(UserError):
     """Pulumi knows no such stack, cannot decrypt it, or nothing is deployed by it."""
+
+
+class TlsFileUnusable(UserError):
+    """A certificate, private key or authority file for a service cannot be read, or changed while it was deployed."""
+
+
+class NoToken(UserError):
+    """A token was asked for, and the stack's service does not take tokens."""
 
 
 class ScoreInputUnreadable(UserError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from accelform.plans.contract import Property, ResourceContract
-from accelform.resources import compute_target, converted_model, image, model, webservice, workspace
+from accelform.resources import compute_target, converted_model, image, model, webservice_properties, workspace
 
 CONTRACTS: tuple[ResourceContract, ...] = (
     workspace.CONTRACT,
@@ -13,7 +13,7 @@ CONTRACTS: tuple[ResourceContract, ...] = (
     converted_model.CONTRACT,
     image.CONTRACT,
     compute_target.CONTRACT,
-    webservice.CONTRACT,
+    webservice_properties.CONTRACT,
 )
 
 _ON_CHANGE = {"replace": "replaces", "update": "updates", "output": ""}

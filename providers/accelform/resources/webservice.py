@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from accelform import faults, project
-from accelform.plans import names, scaling
-from accelform.plans.contract import Planned, Problem, Property, ResourceContract, all_known
-from accelform.resources import common
+from accelform.plans import names, scaling, serving
+from accelform.plans.contract import UNKNOWN, Planned, Problem, all_known
+from accelform.resources import common, webservice_access
 from accelform.resources.base import AccelProvider, AccelResource, Values
 from accelform.resources.versioned import find_version
+from accelform.resources.webservice_properties import CONTRACT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,120 +28,17 @@ _POSITIVE = (
     "replica_max_concurrent_requests",
     "deployment_timeout_seconds",
 )
-
-CONTRACT = ResourceContract(
-    name="Webservice",
-    summary="A service that scores images on an FPGA; it exists once it answers SERVING.",
-    delete_before_replace=True,
-    properties=(
-        Property(name="name", kind="string", role="replace", required=True, description="service name"),
-        Property(
-            name="target_kind", kind="string", role="replace", required=True, description="kind of the compute target"
-        ),
-        Property(
-            name="target_name", kind="string", role="replace", required=True, description="name of the compute target"
-        ),
-        Property(
-            name="target_fpgas", kind="integer", role="update", required=True, description="FPGAs of the compute target"
-        ),
-        Property(
-            name="target_claims",
-            kind="list",
-            role="update",
-            default=[],
-            description="services of the same program that already hold an FPGA of the target, one entry each",
-        ),
-        Property(name="edge_root", kind="string", role="replace", description="folder of the edge boxes"),
-        common.STORAGE_URL,
-        Property(name="image_name", kind="string", role="update", required=True, description="name of the image"),
-        Property(
-            name="image_fingerprint", kind="string", role="update", required=True, description="identity of the image"
-        ),
-        Property(name="image_owner", kind="string", role="update", required=True, description="owner of the image"),
-        Property(name="num_replicas", kind="integer", role="update", description="replicas, one FPGA each; default 1"),
-        Property(
-            name="autoscale_enabled", kind="boolean", role="update", description="scale by load; excludes num_replicas"
-        ),
-        Property(name="autoscale_min_replicas", kind="integer", role="update", description="fewest replicas"),
-        Property(name="autoscale_max_replicas", kind="integer", role="update", description="most replicas"),
-        Property(
-            name="autoscale_refresh_seconds", kind="integer", role="update", unit="s", description="time between looks"
-        ),
-        Property(
-            name="autoscale_target_utilization", kind="integer", role="update", unit="%", description="load to aim at"
-        ),
-        Property(name="port", kind="integer", role="update", default=50051, description="TCP port on an edge box"),
-        Property(
-            name="auth_enabled", kind="boolean", role="update", default=True, description="whether calls need a key"
-        ),
-        Property(
-            name="primary_key",
-            kind="string",
-            role="update",
-            secret=True,
-            description="first key; generated when left out",
-        ),
-        Property(
-            name="secondary_key",
-            kind="string",
-            role="update",
-            secret=True,
-            description="second key; generated when left out",
-        ),
-        Property(
-            name="scoring_timeout_ms",
-            kind="integer",
-            role="update",
-            default=60000,
-            unit="ms",
-            description="longest time one call may take",
-        ),
-        Property(
-            name="max_request_wait_time_ms",
-            kind="integer",
-            role="update",
-            default=500,
-            unit="ms",
-            description="longest time a call may wait for the FPGA",
-        ),
-        Property(
-            name="replica_max_concurrent_requests",
-            kind="integer",
-            role="update",
-            default=16,
-            description="calls a replica holds at once, running and waiting",
-        ),
-        Property(
-            name="deployment_timeout_seconds",
-            kind="integer",
-            role="update",
-            default=120,
-            unit="s",
-            description="longest time to wait for SERVING",
-        ),
-        common.TAGS,
-        common.PROPERTIES,
-        common.DESCRIPTION,
-        common.OWNER,
-        Property(
-            name="scoring_uri",
-            kind="string",
-            role="update",
-            computed=True,
-            description="where clients connect, without a path",
-        ),
-        Property(
-            name="state",
-            kind="string",
-            role="update",
-            computed=True,
-            description="Healthy, or what a refresh found instead",
-        ),
-        Property(name="image_digest", kind="string", role="output", description="digest of the running image"),
-        Property(name="service_keys", kind="map", role="output", secret=True, description="primary and secondary key"),
-        common.CREATED_TIME,
-    ),
+_LOOKED_AT = (
+    "name",
+    "port",
+    "http_enabled",
+    "http_port",
+    "target_name",
+    "edge_root",
+    "target_fpgas",
+    "num_replicas",
 )
+"""Without all of these a look at the box would be a guess."""
 
 
 class WebserviceProvider(AccelProvider):
@@ -155,23 +53,18 @@ class WebserviceProvider(AccelProvider):
             problems.append(Problem(property="name", reason=reason))
         problems.extend(scaling.problems(known))
         problems.extend(scaling.positive(known, _POSITIVE))
-        if "port" in known and not 1 <= known["port"] <= 65535:
-            problems.append(Problem(property="port", reason=f"port must be between 1 and 65535, not {known['port']}"))
-        if not known.get("auth_enabled", True) and ("primary_key" in inputs or "secondary_key" in inputs):
-            problems.append(
-                Problem(property="auth_enabled", reason="keys are given but auth_enabled is false; drop one of the two")
-            )
-        if not problems and all_known(
-            inputs, ("name", "port", "target_name", "edge_root", "target_fpgas", "num_replicas")
-        ):
+        problems.extend(serving.problems(known, pending=inputs.keys() - known.keys()))
+        # A key counts as given also where its value is not known yet.
+        given: Values = {key: UNKNOWN for key in ("primary_key", "secondary_key") if key in inputs}
+        problems.extend(serving.key_problems({**known, **given}))
+        foretold, unusable = webservice_access.plan_tls(inputs)
+        problems.extend(unusable)
+        if not problems and all_known(inputs, _LOOKED_AT):
             problems.extend(_target_problems(inputs))
-        computed: dict[str, Any] = {"state": "Healthy"}
-        if "port" in known:
-            computed["scoring_uri"] = f"http://127.0.0.1:{known['port']}"
-        return Planned(computed=computed, problems=tuple(problems))
+        return Planned(computed={**_follows(inputs), **foretold}, problems=tuple(problems))
 
     def make(self, inputs: Values) -> tuple[str, Values]:
-        outputs = self._deploy(inputs, keys=_keys(inputs, {}))
+        outputs = self._deploy(inputs, stored={})
         faults.fault_point("webservice:after-deploy")
         return inputs["name"], outputs
 
@@ -182,13 +75,13 @@ class WebserviceProvider(AccelProvider):
         return {**values, "state": state.state}
 
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
-        outputs = self._deploy(inputs, keys=_keys(inputs, stored.get("service_keys") or {}))
+        outputs = self._deploy(inputs, stored=stored)
         return {**outputs, "created_time": stored["created_time"]}
 
     def remove(self, id_: str, stored: Values) -> None:
         _box(stored).remove(stored["name"], owner=stored["owner"])
 
-    def _deploy(self, inputs: Values, *, keys: dict[str, str]) -> Values:
+    def _deploy(self, inputs: Values, *, stored: Values) -> Values:
         from accelform.images import oci
         from accelform.store.manifest import utc_now
 
@@ -201,13 +94,26 @@ class WebserviceProvider(AccelProvider):
         def unpack(folder: Path) -> None:
             oci.unpack(store, location, folder)
 
-        spec = _spec(inputs, image_location=location, image_digest=image.properties["image_digest"], keys=keys)
+        keys = webservice_access.service_keys(inputs, stored)
+        tokens = webservice_access.token_keys(inputs, stored)
+        tls = webservice_access.tls_files(inputs)
+        spec = _spec(
+            inputs,
+            image_location=location,
+            image_digest=image.properties["image_digest"],
+            keys=tuple(keys.values()),
+            token_public_keys=tokens.public_keys,
+            tls=tls,
+        )
         _box(inputs).deploy(
             spec, unpack=unpack, timeout_seconds=inputs["deployment_timeout_seconds"], progress=common.note
         )
         return {
             "image_digest": image.properties["image_digest"],
             "service_keys": keys,
+            "token_signing_key": tokens.signing_key,
+            "token_public_keys": list(tokens.public_keys),
+            "ssl_certificate": tls.certificate.decode("ascii", "replace") if tls else "",
             "created_time": utc_now(),
         }
 
@@ -218,32 +124,45 @@ def _box(values: Mapping[str, Any]) -> EdgeBox:
     return EdgeBox(project.resolve(values["edge_root"]) / values["target_name"])
 
 
-def _spec(inputs: Values, *, image_location: str, image_digest: str, keys: dict[str, str]) -> ServiceSpec:
+def _spec(inputs: Values, **made: Any) -> ServiceSpec:
     from accelform.targets.edge import ServiceSpec
 
     return ServiceSpec(
         name=inputs["name"],
         owner=inputs["owner"],
-        image_location=image_location,
-        image_digest=image_digest,
         port=inputs["port"],
-        auth_enabled=inputs["auth_enabled"],
-        keys=tuple(keys.values()),
+        http_enabled=inputs["http_enabled"],
+        http_port=inputs["http_port"],
+        metrics_open=inputs["metrics_open"],
+        auth_enabled=serving.keys_wanted(inputs),
+        token_auth_enabled=inputs["token_auth_enabled"],
+        ssl_cname=inputs.get("ssl_cname") or "",
+        engine=inputs["engine"],
+        strict_model_spec=inputs["strict_model_spec"],
+        model_root=str(project.resolve(inputs["model_root"])) if inputs.get("model_root") else "",
         num_replicas=inputs.get("num_replicas") or 1,
         scoring_timeout_ms=inputs["scoring_timeout_ms"],
         max_request_wait_time_ms=inputs["max_request_wait_time_ms"],
         max_queue=inputs["replica_max_concurrent_requests"],
+        lame_duck_seconds=float(inputs["lame_duck_seconds"]),
+        drain_seconds=float(inputs["drain_seconds"]),
+        otlp_endpoint=inputs.get("otlp_endpoint") or "",
         tags=inputs.get("tags") or {},
+        **made,
     )
 
 
-def _keys(inputs: Values, stored: Mapping[str, str]) -> dict[str, str]:
-    """The service's two keys: the user's, else the ones it has, else new ones."""
-    from accelform_runtime.keys import generate_key
-
-    if not inputs["auth_enabled"]:
-        return {}
-    return {name: inputs.get(f"{name}_key") or stored.get(name) or generate_key() for name in ("primary", "secondary")}
+def _follows(inputs: Values) -> dict[str, Any]:
+    """What follows from the inputs without a look at any file."""
+    found: dict[str, Any] = {"state": "Healthy"}
+    known = all_known(inputs, ("auth_enabled", "token_auth_enabled"))
+    found["auth_enabled"] = serving.keys_wanted(inputs) if known else UNKNOWN
+    address = ("ssl_enabled", "ssl_cname")
+    found["scoring_uri"] = serving.uri(inputs, inputs["port"]) if all_known(inputs, ("port", *address)) else UNKNOWN
+    found["http_uri"] = UNKNOWN
+    if all_known(inputs, ("http_enabled", "http_port", *address)):
+        found["http_uri"] = serving.uri(inputs, inputs["http_port"]) if inputs["http_enabled"] else ""
+    return found
 
 
 def _target_problems(inputs: Values) -> list[Problem]:
@@ -258,9 +177,11 @@ def _target_problems(inputs: Values) -> list[Problem]:
         or scaling.claim_problem(name, replicas, fpgas, inputs["target_name"], claims=inputs["target_claims"])
         or capacity_problem(replicas, service=name, box=box, fpgas=fpgas, owner=owner)
     )
-    port = port_problem(inputs["port"], service=name, box=box, owner=owner)
     asked = "num_replicas" if "num_replicas" in inputs else "target_name"
-    return [Problem(property=key, reason=reason) for key, reason in ((asked, capacity), ("port", port)) if reason]
+    found = [(asked, capacity)]
+    for key in ("port", *(["http_port"] if inputs["http_enabled"] else [])):
+        found.append((key, port_problem(inputs[key], service=name, box=box, owner=owner)))
+    return [Problem(property=key, reason=reason) for key, reason in found if reason]
 
 
 class Webservice(AccelResource, module="accel", name="Webservice"):
@@ -273,6 +194,11 @@ class Webservice(AccelResource, module="accel", name="Webservice"):
     state: Output[str]
     image_digest: Output[str]
     service_keys: Output[Mapping[str, str]]
+    token_signing_key: Output[str]
+    token_public_keys: Output[list[str]]
+    http_uri: Output[str]
+    ssl_certificate: Output[str]
+    ssl_cert_expires: Output[str]
     created_time: Output[str]
 
     def __init__(
@@ -289,12 +215,30 @@ class Webservice(AccelResource, module="accel", name="Webservice"):
         autoscale_refresh_seconds: Input[int] | None = None,
         autoscale_target_utilization: Input[int] | None = None,
         port: Input[int] | None = None,
+        http_enabled: Input[bool] | None = None,
+        http_port: Input[int] | None = None,
+        metrics_open: Input[bool] | None = None,
         auth_enabled: Input[bool] | None = None,
         primary_key: Input[str] | None = None,
         secondary_key: Input[str] | None = None,
+        primary_key_generation: Input[int] | None = None,
+        secondary_key_generation: Input[int] | None = None,
+        token_auth_enabled: Input[bool] | None = None,
+        token_key_generation: Input[int] | None = None,
+        ssl_enabled: Input[bool] | None = None,
+        ssl_cert_pem_file: Input[str] | None = None,
+        ssl_key_pem_file: Input[str] | None = None,
+        ssl_cname: Input[str] | None = None,
+        ssl_client_ca_pem_file: Input[str] | None = None,
+        engine: Input[str] | None = None,
+        strict_model_spec: Input[bool] | None = None,
+        model_root: Input[str] | None = None,
         scoring_timeout_ms: Input[int] | None = None,
         max_request_wait_time_ms: Input[int] | None = None,
         replica_max_concurrent_requests: Input[int] | None = None,
+        lame_duck_seconds: Input[int] | None = None,
+        drain_seconds: Input[int] | None = None,
+        otlp_endpoint: Input[str] | None = None,
         deployment_timeout_seconds: Input[int] | None = None,
         tags: Input[Mapping[str, str]] | None = None,
         properties: Input[Mapping[str, str]] | None = None,

@@ -36,8 +36,8 @@ def test_defaults_are_enough() -> None:
     """Pulumi.yaml's defaults make a whole configuration, in the right types."""
     loaded = Settings.load(GivenConfig())
 
-    assert (loaded.target, loaded.agent_count, loaded.auth_enabled) == ("edge", 1, True)
-    assert loaded.num_replicas is None
+    assert (loaded.target, loaded.agent_count, loaded.token_auth_enabled) == ("edge", 1, False)
+    assert (loaded.num_replicas, loaded.auth_enabled) == (None, None)
     assert loaded.model_tags == {}
 
 
@@ -57,6 +57,12 @@ def test_everything_wrong_is_told_at_once() -> None:
     with pytest.raises(SettingsInvalid) as values:
         Settings.load(GivenConfig(image_name="Loud", location="mars", agent_count=0))
 
+    with pytest.raises(SettingsInvalid) as together:
+        Settings.load(GivenConfig(auth_enabled=True, token_auth_enabled=True, ssl_enabled=True, engine="fast"))
+
+    assert "4 problem(s)" in str(together.value)
+    assert "auth_enabled (keys) and token_auth_enabled exclude each other" in str(together.value)
+    assert "ssl_enabled needs ssl_key_pem_file" in str(together.value)
     assert "3 problem(s)" in str(types.value)
     assert "num_replicas must be a whole number, not 'two'" in str(types.value)
     assert "3 problem(s)" in str(values.value)

@@ -61,7 +61,7 @@ def test_replace_keys() -> None:
 def test_secrets() -> None:
     """Keys, and nothing else, are secrets."""
     assert {contract.name: contract.secrets for contract in CONTRACTS if contract.secrets} == {
-        "Webservice": ("primary_key", "secondary_key", "service_keys")
+        "Webservice": ("primary_key", "secondary_key", "service_keys", "token_signing_key")
     }
 
 
