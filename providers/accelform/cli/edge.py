@@ -48,5 +48,7 @@ def _show(box: EdgeBox, fpga: FpgaState) -> bool:
     if service is None:
         print(f"  FPGA {fpga.index}: free")
         return True
-    print(f"  FPGA {fpga.index}: {service.name} {service.state}, {service.scoring_uri} {service.reason}".rstrip())
+    places = " and ".join(filter(None, (service.scoring_uri, service.http_uri)))
+    until = f", certificate until {service.ssl_cert_expires}" if service.ssl_cert_expires else ""
+    print(f"  FPGA {fpga.index}: {service.name} {service.state}, {places}{until} {service.reason}".rstrip())
     return service.state == "Healthy"

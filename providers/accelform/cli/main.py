@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "report": "write the page that a conversion writes, without deploying anything",
     "score": "send one image to a web service and print the most likely classes",
     "sweep": "compare several number formats on your images",
+    "token": "sign a token for a stack's web service",
 }
 
 

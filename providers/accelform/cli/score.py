@@ -1,7 +1,7 @@
 """accelform score IMAGE: send one image, or a tensor in a .npy file, to a web service and show what it is.
 
-Where the service is and its key come from a Pulumi stack's outputs, or from --address and --key-file. The key is
-never taken from the command line and never printed.
+Where the service is, its certificate, and its key or a fresh token come from a Pulumi stack's outputs, or from
+--address, --ca-file and --key-file. The key is never taken from the command line and never printed.
 """
 
 from __future__ import annotations
@@ -15,27 +15,29 @@ from typing import TYPE_CHECKING, Any, Final
 
 from accelform.cli.answer import as_json, as_table
 from accelform.cli.objects import Thresholds
-from accelform.cli.stack_outputs import read_outputs
+from accelform.cli.stack_outputs import DEFAULT_STACK, read_outputs
+from accelform.cli.token import mint
 from accelform.errors import ScoreInputUnreadable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DEFAULT_STACK: Final = "edge"
 DEFAULT_INPUT: Final = "images"
 TENSOR_SUFFIX: Final = ".npy"
 LONGEST: Final = 10.0
 LONGEST_EXACT: Final = 120.0
+TOKEN_SECONDS: Final = 300
 """Seconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A service to call."""
+    """A service to call; `key` is a key or a token, `certificates` are those that its own may be signed by, as PEM."""
 
     address: str
     key: str = dataclasses.field(default="", repr=False)
     service_name: str = ""
+    certificates: bytes = b""
     labels: tuple[str, ...] = ()
 
 
@@ -44,7 +46,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, help="JPEG, PNG, GIF or BMP file, or the input tensor as a .npy file")
     parser.add_argument("--stack", help=f"Pulumi stack whose service is asked (default: {DEFAULT_STACK})")
     parser.add_argument("--address", help="scoring URI or HOST:PORT of a service, instead of a stack")
-    parser.add_argument("--key-file", type=Path, help="file that holds the service's key, with --address")
+    parser.add_argument("--key-file", type=Path, help="file that holds the service's key or a token, with --address")
+    parser.add_argument(
+        "--ca-file", type=Path, help="file of certificates to trust the service's by, with --address (default: gRPC's)"
+    )
     parser.add_argument("--labels", type=Path, help="file with one class name per line, with --address")
     parser.add_argument("--top", type=_positive, default=5, metavar="N", help="classes or objects to show (default: 5)")
     parser.add_argument(
@@ -74,15 +79,21 @@ def run(args: argparse.Namespace) -> int:
     if args.stack and args.address:
         print("accelform score: --stack and --address exclude each other", file=sys.stderr)
         return 2
-    if (args.key_file or args.labels) and not args.address:
-        print("accelform score: --key-file and --labels belong to --address; a stack brings its own", file=sys.stderr)
+    if (args.key_file or args.labels or args.ca_file) and not args.address:
+        print(
+            "accelform score: --key-file, --ca-file and --labels belong to --address; a stack brings its own",
+            file=sys.stderr,
+        )
         return 2
     value = _tensor(args.image) if args.image.suffix == TENSOR_SUFFIX else _image(args.image)
     endpoint = _from_arguments(args) if args.address else _from_stack(args.stack or DEFAULT_STACK)
     timeout = args.timeout if args.timeout is not None else LONGEST_EXACT if args.exactness else LONGEST
     try:
         with PredictionClient(
-            endpoint.address, access_token=endpoint.key, service_name=endpoint.service_name
+            endpoint.address,
+            access_token=endpoint.key,
+            service_name=endpoint.service_name,
+            root_certificates=endpoint.certificates or None,
         ) as client:
             result = client.score_numpy_arrays({args.input: value}, args.output, timeout, certified=args.exactness)
         thresholds = Thresholds(select=args.threshold, nms=args.nms)
@@ -98,9 +109,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _from_stack(stack: str) -> Endpoint:
     outputs = read_outputs(stack)
+    key = str(outputs.get("primary_key") or "")
+    if not key and outputs.get("token_signing_key"):
+        key = mint(outputs, stack=stack, lifetime_seconds=TOKEN_SECONDS)
     return Endpoint(
         address=str(outputs["scoring_uri"]),
-        key=str(outputs.get("primary_key") or ""),
+        key=key,
+        certificates=str(outputs.get("ssl_certificate") or "").encode(),
         service_name=str(outputs.get("service_name") or ""),
         labels=tuple(str(label) for label in outputs.get("labels") or ()),
     )
@@ -109,7 +124,8 @@ def _from_stack(stack: str) -> Endpoint:
 def _from_arguments(args: argparse.Namespace) -> Endpoint:
     key = _text(args.key_file, "key file").strip() if args.key_file else ""
     labels = tuple(_text(args.labels, "labels").splitlines()) if args.labels else ()
-    return Endpoint(address=args.address, key=key, labels=labels)
+    certificates = _text(args.ca_file, "CA file").encode() if args.ca_file else b""
+    return Endpoint(address=args.address, key=key, certificates=certificates, labels=labels)
 
 
 def _image(path: Path) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from accelform import project
 from accelform.errors import PulumiMissing, StackUnreadable
 
+DEFAULT_STACK: Final = "edge"
 TIMEOUT_SECONDS: Final = 60
 _BACKEND: Final = "PULUMI_BACKEND_URL"
 _COMMAND: Final = ("pulumi", "stack", "output", "--json", "--show-secrets", "--non-interactive", "--color", "never")
