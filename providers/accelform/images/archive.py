@@ -21,15 +21,18 @@ MAX_PATH_CHARACTERS = 1024
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class LayerFile:
-    """One regular file of a layer: its relative POSIX name there, where it lies now and, if known, its sha256 (hex)."""
+    """One regular file of a layer: its relative POSIX name there, where it lies now, if known its sha256 (hex), and
+    whether it is a program."""
 
     name: str
     source: Path
     sha256: str = ""
+    executable: bool = False
 
 
 def tar_stream(files: Iterable[LayerFile]) -> Iterator[bytes]:
-    """A layer's tar in chunks: sorted names, parent folders included, time 0, owner 0, modes 0644 and 0755.
+    """A layer's tar in chunks: sorted names, parent folders included, time 0, owner 0, mode 0644, or 0755 for
+    folders and programs.
 
     Equal names and contents give equal bytes, wherever the files lie. Raises InternalError when a file changes while it
     is read or does not have the sha256 it should have.
@@ -37,10 +40,11 @@ def tar_stream(files: Iterable[LayerFile]) -> Iterator[bytes]:
     buffer = io.BytesIO()
     for name, file in sorted(_with_folders(files).items()):
         if file is None:
-            buffer.write(_header(name, size=0, folder=True))
+            buffer.write(_header(name, kind=tarfile.DIRTYPE, mode=0o755))
             continue
         size = file.source.stat().st_size
-        buffer.write(_header(name, size=size, folder=False))
+        mode = 0o755 if file.executable else 0o644
+        buffer.write(_header(name, kind=tarfile.REGTYPE, mode=mode, size=size))
         for chunk in _content(file, size):
             buffer.write(chunk)
             if buffer.tell() >= CHUNK_BYTES:
@@ -89,11 +93,11 @@ def _with_folders(files: Iterable[LayerFile]) -> dict[str, LayerFile | None]:
     return entries
 
 
-def _header(name: str, *, size: int, folder: bool) -> bytes:
+def _header(name: str, *, kind: bytes, mode: int, size: int = 0) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = size
-    info.type = tarfile.DIRTYPE if folder else tarfile.REGTYPE
-    info.mode = 0o755 if folder else 0o644
+    info.type = kind
+    info.mode = mode
     return info.tobuf(tarfile.PAX_FORMAT)
 
 

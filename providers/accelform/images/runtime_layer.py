@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import platform
 import re
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,9 +27,12 @@ from accelform.store.objects import Store
 from accelform.store.versions import sha256_of
 
 RUNTIME_PACKAGE = "accelform_runtime"
-RUNTIME_DISTRIBUTIONS = ("grpcio", "grpcio-health-checking", "numpy", "onnxruntime", "pillow", "protobuf")
+RUNTIME_DISTRIBUTIONS = ("numpy", "onnxruntime", "pillow", "protobuf", "simplejpeg")
+"""What the server's processes import; gRPC and TLS are in the front, which is one program without dependencies."""
+
+FRONT = "front/accelform-front"
 LAYER_FOLDER = "opt/accelform"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Counts up when the rules below change what a layer holds."""
 
 _SKIPPED_SUFFIXES = (".pyc", ".pyi", ".h", ".hpp", ".pxd", ".pyx", ".a", ".c", ".cpp", ".exe", ".f90")
@@ -65,7 +69,7 @@ def fingerprint() -> str:
     Raises RuntimeLayerError when a package is not installed.
     """
     platform_name = f"layout {LAYOUT_VERSION} python {sys.version_info[0]}.{sys.version_info[1]} {platform.machine()}"
-    lines = [platform_name, *(f"{file.sha256} {file.name}" for file in _files())]
+    lines = [platform_name, *(f"{file.sha256} {'x' if file.executable else '-'} {file.name}" for file in _files())]
     digest = hashlib.sha256("\n".join(lines).encode())
     return f"sha256:{digest.hexdigest()}"
 
@@ -127,12 +131,19 @@ def _runtime_files() -> list[LayerFile]:
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeLayerError(f"cannot pack the runtime layer: {RUNTIME_PACKAGE} is not installed. Run `make up`.")
     root = Path(spec.submodule_search_locations[0])
+    if not (root / FRONT).is_file():
+        raise RuntimeLayerError(
+            f"cannot pack the runtime layer: the program that answers calls is not built ({RUNTIME_PACKAGE}/{FRONT}). "
+            "Install Go, then run `make up`."
+        )
     paths = (path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
     return [
         LayerFile(
             name=f"{LAYER_FOLDER}/{RUNTIME_PACKAGE}/{path.relative_to(root).as_posix()}",
             source=path,
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            # Of these files only: what an installer makes of a wheel's modes differs between installers.
+            executable=bool(path.stat().st_mode & stat.S_IXUSR),
         )
         for path in paths
         if path.suffix not in (".pyc", ".pyi", ".c", ".h") and not path.name.startswith(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tarfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -14,15 +15,18 @@ from packaging.requirements import Requirement
 import accelform_runtime
 from accelform.errors import RuntimeLayerError
 from accelform.images import runtime_layer
+from accelform.images.archive import tar_stream
 from accelform.store import Store
 
 
 @pytest.fixture
 def runtime_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A private copy of accelform_runtime's sources that is found before the installed one."""
+    """A private copy of accelform_runtime, found before the installed one; its front is a small program."""
     copy = tmp_path / "sources" / "accelform_runtime"
     installed = Path(accelform_runtime.__path__[0])
-    shutil.copytree(installed, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(installed, copy, ignore=shutil.ignore_patterns("__pycache__", "accelform-front"))
+    (copy / runtime_layer.FRONT).write_text("#!/bin/sh\n")
+    (copy / runtime_layer.FRONT).chmod(0o700)
     monkeypatch.delitem(sys.modules, "accelform_runtime")
     monkeypatch.syspath_prepend(str(copy.parent))
     return copy
@@ -51,7 +55,32 @@ def test_the_fingerprint_follows_the_content(runtime_copy: Path) -> None:
     assert len({before, changed, added, removed}) == 4
 
 
-def test_the_fingerprint_is_fast_enough_for_previews() -> None:
+def test_programs_stay_programs(runtime_copy: Path, tmp_path: Path) -> None:
+    """The front can be run from the layer, modules cannot; what the owner may run, everyone may, on every machine."""
+    files = runtime_layer._runtime_files()
+    (tmp_path / "layer.tar").write_bytes(b"".join(tar_stream(files)))
+    with tarfile.open(tmp_path / "layer.tar") as layer:
+        modes = {member.name: member.mode for member in layer if member.isfile()}
+
+    folder = f"{runtime_layer.LAYER_FOLDER}/{runtime_layer.RUNTIME_PACKAGE}"
+    assert modes[f"{folder}/{runtime_layer.FRONT}"] == 0o755
+    assert modes[f"{folder}/__init__.py"] == 0o644
+    before = runtime_layer.fingerprint()
+    (runtime_copy / runtime_layer.FRONT).chmod(0o755)
+    assert runtime_layer.fingerprint() == before
+    (runtime_copy / runtime_layer.FRONT).chmod(0o644)
+    assert runtime_layer.fingerprint() != before
+
+
+def test_a_front_that_is_not_built_is_named(runtime_copy: Path) -> None:
+    """Without the program that answers calls there is no layer; the error says how to get it."""
+    (runtime_copy / runtime_layer.FRONT).unlink()
+
+    with pytest.raises(RuntimeLayerError, match=r"accelform-front\)\. Install Go, then run `make up`"):
+        runtime_layer.fingerprint()
+
+
+def test_the_fingerprint_is_fast_enough_for_previews(runtime_copy: Path) -> None:
     """Computing it reads lists of files and not the packages: well below 0.3 s."""
     runtime_layer.fingerprint()
     durations = []
@@ -80,7 +109,7 @@ def test_every_runtime_requirement_is_in_and_nothing_of_the_provider_side() -> N
         ("numpy/__init__.py", True),
         ("numpy/_core/_multiarray_umath.cpython-311-x86_64-linux-gnu.so", True),
         ("numpy.libs/libscipy_openblas64_.so", True),
-        ("grpc/_cython/_credentials/roots.pem", True),
+        ("simplejpeg/_jpeg.cpython-311-x86_64-linux-gnu.so", True),
         ("numpy-2.4.6.dist-info/METADATA", True),
         ("numpy-2.4.6.dist-info/licenses/LICENSE.txt", True),
         ("somepackage-1.0.dist-info/LICENSE", True),
@@ -101,7 +130,7 @@ def test_what_is_packed(name: str, packed: bool) -> None:
     assert runtime_layer._is_packed(name) is packed
 
 
-def test_every_packed_distribution_brings_its_licence() -> None:
+def test_every_packed_distribution_brings_its_licence(runtime_copy: Path) -> None:
     """Where a wheel carries a licence file, the layer carries it too."""
     packed = {file.name for file in runtime_layer._files()}
     for name, distribution in runtime_layer._closure().items():
@@ -114,7 +143,7 @@ def test_every_packed_distribution_brings_its_licence() -> None:
         assert {f"opt/accelform/{licence}" for licence in licences} <= packed, name
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(runtime_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that is not installed stops the packing with its name and what to do."""
     monkeypatch.setattr(runtime_layer, "RUNTIME_DISTRIBUTIONS", ("no-such-package-here",))
     runtime_layer._closure.cache_clear()
