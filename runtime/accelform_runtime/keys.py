@@ -1,4 +1,4 @@
-"""Service keys: made here, kept as salted hashes, checked in constant time.
+"""Service keys: made and replaced here, kept as salted hashes; the front checks calls against them.
 
 A key file never holds a key. Keys are long random strings, so one keyed hash per check is enough; a slow
 password hash would cost more than scoring a small model.
@@ -6,18 +6,15 @@ password hash would cost more than scoring a small model.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import string
-import tempfile
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from accelform_runtime.atomic import replace_text
 from accelform_runtime.errors import KeyFileInvalid
 
 KEY_LENGTH = 32
@@ -32,6 +29,17 @@ def generate_key() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(KEY_LENGTH))
 
 
+def regenerate(keys: Mapping[str, str], name: str) -> dict[str, str]:
+    """`keys` with a new key under `name`; the others stay, so that their callers notice nothing.
+
+    Raises KeyFileInvalid when there is no key of that name.
+    """
+    if name not in keys:
+        known = ", ".join(keys) or "none"
+        raise KeyFileInvalid(f"there is no key {name!r} to regenerate; the service's keys: {known}")
+    return {**keys, name: generate_key()}
+
+
 def key_problem(key: str) -> str | None:
     """Why `key` cannot be a service key, or None. The text never holds the key."""
     if not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
@@ -44,7 +52,8 @@ def key_problem(key: str) -> str | None:
 def write_key_file(path: Path, keys: Sequence[str]) -> None:
     """Writes salted hashes of `keys` to `path`, readable by its owner only, in one atomic step.
 
-    Raises KeyFileInvalid when there is no key, a key is unfit, or the file cannot be written.
+    A running service takes the new keys over at its next call. Raises KeyFileInvalid when there is no key, a key is
+    unfit, or the file cannot be written.
     """
     problems = [f"key {number}: {problem}" for number, key in enumerate(keys, 1) if (problem := key_problem(key))]
     if not keys:
@@ -57,18 +66,7 @@ def write_key_file(path: Path, keys: Sequence[str]) -> None:
         entries.append({"salt": salt.hex(), "digest": _digest(salt, key).hex()})
     text = json.dumps({"schema": 1, "algorithm": _ALGORITHM, "keys": entries}, indent=2) + "\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        replace_text(path, text, mode=0o600)
     except OSError as error:
         raise KeyFileInvalid(
             f"cannot write key file {path}: {error.strerror}; check the folder and its space"
@@ -76,53 +74,22 @@ def write_key_file(path: Path, keys: Sequence[str]) -> None:
 
 
 class KeyFile:
-    """The keys a service accepts, reread when the file changes.
-
-    A change that cannot be read leaves the last good keys in force, so that a botched rotation locks nobody out;
-    `problem` then tells why.
-    """
+    """The keys that a key file holds now."""
 
     def __init__(self, path: Path) -> None:
         """Raises KeyFileInvalid when the file is missing or broken."""
-        self.path = path
-        self.problem: str | None = None
-        self._lock = threading.Lock()
-        self._stamp = _stamp(path)
         self._entries = _read(path)
 
     def verify(self, candidate: str) -> bool:
         """Whether `candidate` is one of the keys; the time taken does not depend on which, or on how close it is."""
-        entries = self._current()
         matched = False
-        for salt, digest in entries:
+        for salt, digest in self._entries:
             matched |= hmac.compare_digest(_digest(salt, candidate), digest)
         return matched
-
-    def _current(self) -> tuple[tuple[bytes, bytes], ...]:
-        stamp = _stamp(self.path)
-        if stamp == self._stamp:
-            return self._entries
-        with self._lock:
-            if stamp != self._stamp:
-                self._stamp = stamp
-                try:
-                    self._entries = _read(self.path)
-                    self.problem = None
-                except KeyFileInvalid as error:
-                    self.problem = str(error)
-        return self._entries
 
 
 def _digest(salt: bytes, key: str) -> bytes:
     return hmac.digest(salt, key.encode("utf-8", "surrogatepass"), hashlib.sha256)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def _read(path: Path) -> tuple[tuple[bytes, bytes], ...]:

@@ -1,4 +1,4 @@
-"""Key files: hashes only, rotation, and refusals that never repeat a key."""
+"""Key files: hashes only, one key renewed at a time, and refusals that never repeat a key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from accelform_runtime.errors import KeyFileInvalid
-from accelform_runtime.keys import KeyFile, generate_key, key_problem, write_key_file
+from accelform_runtime.keys import KeyFile, generate_key, key_problem, regenerate, write_key_file
 
 
 def test_generated_keys_differ_and_are_fit():
@@ -43,40 +43,51 @@ def test_file_is_private_and_holds_no_key(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_rotation(tmp_path):
-    """A rewritten file takes effect at the next check."""
-    path = tmp_path / "keys.json"
+def test_rewritten_file(tmp_path):
+    """The keys of a file are those that were written last, and the file is never half there."""
+    path = tmp_path / "folder" / "keys.json"
     old, new = generate_key(), generate_key()
     write_key_file(path, [old])
-    file = KeyFile(path)
-    assert file.verify(old)
-
     write_key_file(path, [new])
 
-    assert file.verify(new)
-    assert not file.verify(old)
+    assert KeyFile(path).verify(new)
+    assert not KeyFile(path).verify(old)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_one_key_is_regenerated():
+    """Replacing one key leaves the other as it is, and changes nothing of what it was given."""
+    keys = {"primary": "first-key-first-key", "secondary": "second-key-second-key"}
+
+    renewed = regenerate(keys, "primary")
+
+    assert list(renewed) == ["primary", "secondary"]
+    assert renewed["secondary"] == keys["secondary"]
+    assert renewed["primary"] not in keys.values()
+    assert key_problem(renewed["primary"]) is None
+    assert keys["primary"] == "first-key-first-key"
+
+
+def test_unknown_keys_are_not_regenerated():
+    """A name that is no key is told with those there are, and without their values."""
+    with pytest.raises(KeyFileInvalid, match=r"'third'.*primary, secondary") as raised:
+        regenerate({"primary": "first-key-first-key", "secondary": "second-key-second-key"}, "third")
+
+    assert "first-key" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
     "damage", ["", "{", "[]", '{"schema": 2}', '{"schema": 1, "algorithm": "hmac-sha256", "keys": []}']
 )
-def test_damage_keeps_the_last_good_keys(tmp_path, damage):
-    """A damaged or vanished file is a problem to tell, not a lockout."""
+def test_damage(tmp_path, damage):
+    """A damaged file is told with its path and what to do."""
     path = tmp_path / "keys.json"
-    key = generate_key()
-    write_key_file(path, [key])
-    file = KeyFile(path)
-
     path.write_text(damage)
-    assert file.verify(key)
-    assert str(path) in file.problem
 
-    path.unlink()
-    assert file.verify(key)
+    with pytest.raises(KeyFileInvalid, match="write it again") as raised:
+        KeyFile(path)
 
-    write_key_file(path, [key])
-    assert file.verify(key)
-    assert file.problem is None
+    assert str(path) in str(raised.value)
 
 
 @pytest.mark.parametrize(
