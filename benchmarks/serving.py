@@ -1,4 +1,4 @@
-"""What the server adds to ResNet-50 in the FPGA's format."""
+"""What the server adds to ResNet-50 in the FPGA's format: latency and processor time over the bare pipeline."""
 
 from __future__ import annotations
 
@@ -6,14 +6,43 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bundles import IMAGE, converted
-from benchmarks.service import compare
+from benchmarks import loads
+from benchmarks.bare import Bare
+from benchmarks.rounds import compared, interleaved_blocks, summary
+from benchmarks.service import THREADS, served
 
-ROUNDS = 200
+ROUNDS = 7
+CALLS = 60
+CLIENT = "one, in Go, a process of its own, not pinned: it shares the cores with the server"
 
 
 def run() -> dict[str, Any]:
-    """p50 and p99 of the bare session, of the bare pipeline with its decode, and of the service."""
-    with tempfile.TemporaryDirectory(prefix="accelform-bench-") as name:
-        folder = Path(name)
-        return compare(folder, converted(folder, "bw-a10-cnn"), IMAGE.read_bytes(), rounds=ROUNDS)
+    """The service beside decode, run and pack in one process, and beside the bare run; one client, with its key."""
+    return against_bare("fpga", rounds=ROUNDS, calls=CALLS)
+
+
+def against_bare(name: str, *, rounds: int, calls: int) -> dict[str, Any]:
+    """The load `name` served and bare, in turning blocks of `calls`."""
+    with tempfile.TemporaryDirectory(prefix="accelform-bench-") as temporary:
+        folder = Path(temporary)
+        load = loads.make(name, folder / "bundles")
+        with served(folder / "server", load) as server, Bare(load, THREADS, folder) as bare:
+            sides = {
+                "bare_session": lambda: bare.session(calls),
+                "bare_pipeline": lambda: bare.pipeline(calls),
+                "service": lambda: server.block(calls),
+            }
+            for side in sides.values():
+                side()
+            found = interleaved_blocks(sides, rounds=rounds)
+    return {
+        "load": load.what,
+        "client": CLIENT,
+        "threads": THREADS,
+        "rounds": rounds,
+        **{side: summary(blocks) for side, blocks in found.items()},
+        **{
+            f"service_over_{side}": compared(found["service"], found[side])
+            for side in ("bare_session", "bare_pipeline")
+        },
+    }

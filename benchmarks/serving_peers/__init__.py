@@ -1,0 +1,1 @@
+"""The same models behind public serving tools, in an environment each, and behind the least Python that serves."""

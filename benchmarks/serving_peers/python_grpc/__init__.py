@@ -1,0 +1,1 @@
+"""The smallest gRPC servers that Python's own library allows."""
