@@ -37,6 +37,7 @@ def main() -> int:
         calls, code = load(frame, connection, log)
         if calls is None:
             return code
+        calls.prepare()
         # What is loaded stays; to look through it again and again would make calls wait.
         gc.collect()
         gc.freeze()

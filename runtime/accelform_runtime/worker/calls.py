@@ -72,6 +72,12 @@ class Calls:
         except Exception as error:
             return self._refuse(frame.id, error, "INTERNAL", f"{type(error).__name__}: {error}")
 
+    def prepare(self) -> None:
+        """Imports what only some calls need: best between telling that the model is ready and the first call."""
+        if self._fpga.bundle.takes_images:
+            import accelform_runtime.worker.pictures
+        import accelform_runtime.worker.rest  # noqa: F401
+
     @property
     def under_way(self) -> int:
         """Calls whose next value the front has not asked for yet."""
