@@ -144,6 +144,10 @@ func (e *exchange) score(ctx context.Context, found route, part *share) ([]byte,
 	if failed != nil {
 		return nil, nil, failed
 	}
+	exactly, failed := certified(e.request.Header)
+	if failed != nil {
+		return nil, nil, failed
+	}
 	if patience > 0 {
 		bounded, cancel := context.WithDeadline(ctx, e.arrived.Add(patience))
 		defer cancel()
@@ -166,7 +170,7 @@ func (e *exchange) score(ctx context.Context, found route, part *share) ([]byte,
 		Body:      body,
 		RequestID: e.id,
 		Arrived:   e.arrived,
-		Certified: certified(e.request.Header),
+		Certified: exactly,
 		Seen:      &e.call,
 		Logged:    &e.logged,
 	})

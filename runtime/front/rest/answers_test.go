@@ -117,6 +117,15 @@ func TestAQuestionReachesTheModelAsItCame(t *testing.T) {
 	}
 }
 
+func TestAnotherKindOfExactnessIsRefused(t *testing.T) {
+	d := newDoor(t, nil)
+	expectStatus(t, d.ask("POST", "/v1/models/digits:predict", "{}", "X-Accelform-Exactness", "perhaps"), 400)
+	expectStatus(t, d.ask("POST", "/v1/models/digits:predict", "{}"), 200)
+	if len(d.calls) != 1 || d.calls[0].Certified {
+		t.Errorf("the model was asked %+v", d.calls)
+	}
+}
+
 func TestWhatGRPCHasAsTrailingMetadataAreHeaders(t *testing.T) {
 	d := newDoor(t, func(deps *Deps) {
 		deps.Score = func(_ context.Context, call RestCall) ([]byte, [][2]string, *refusal.Refusal) {

@@ -67,6 +67,15 @@ func timeout(headers http.Header) (time.Duration, *problem) {
 }
 
 // certified is whether the caller wants an answer that is known to equal the definition.
-func certified(headers http.Header) bool {
-	return headers.Get(exactnessHeader) == certificate
+func certified(headers http.Header) (bool, *problem) {
+	wishes := headers.Values(exactnessHeader)
+	if len(wishes) == 0 {
+		return false, nil
+	}
+	if wishes[0] != certificate {
+		return false, &problem{refusal: refusal.New(
+			codes.InvalidArgument, "%s must be '%s', or be left out", exactnessHeader, certificate,
+		)}
+	}
+	return true, nil
 }
