@@ -1,14 +1,17 @@
-"""Boxes in temporary folders, and images whose server is small enough to start at once."""
+"""Boxes in temporary folders, images whose server is small enough to start at once, and images with the real one."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
 import signal
 import site
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +27,11 @@ from accelform.targets.edge.layout import Layout
 OWNER = "project/stack/box"
 SERVICE_OWNER = "project/stack/service"
 PACKAGES = ("grpc", "grpc_health", "google", "typing_extensions.py")
+RUNTIME_PACKAGES = (
+    *("google", "numpy", "numpy.libs", "onnxruntime", "PIL", "pillow.libs", "ml_dtypes"),
+    *("simplejpeg", "simplejpeg.libs", "flatbuffers", "packaging"),
+)
+TINY = Path(__file__).parents[1] / "runtime" / "conftest.py"
 
 
 @dataclass
@@ -50,6 +58,28 @@ class Image:
         (folder / "rootfs" / "model").mkdir()
         (folder / "rootfs" / "model" / "behaviour.json").write_text(json.dumps({"label": self.label, **self.behaviour}))
         self.before_end()
+
+
+class RuntimeImage:
+    """An image with a copy of the runtime and the tiny model of the runtime's own tests."""
+
+    def __init__(self, label: str, tiny) -> None:
+        self.label = label
+        self.digest = f"sha256:{hashlib.sha256(label.encode()).hexdigest()}"
+        self._tiny = tiny
+
+    def unpack(self, folder: Path) -> None:
+        import accelform_runtime
+
+        packages = folder / "rootfs" / "opt" / "accelform"
+        packages.mkdir(parents=True)
+        source = Path(accelform_runtime.__file__).parent
+        shutil.copytree(source, packages / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        installed = Path(str(importlib.metadata.distribution("numpy").locate_file("")))
+        for entry in installed.iterdir():
+            if entry.name in RUNTIME_PACKAGES:
+                (packages / entry.name).symlink_to(entry)
+        self._tiny.write_bundle(folder / "rootfs" / "model")
 
 
 @dataclass
@@ -88,9 +118,12 @@ class Bench:
         return self.box.deploy(spec, unpack=image.unpack, timeout_seconds=timeout_seconds, progress=self.said.append)
 
     def processes(self) -> list[int]:
-        """Every process of the box that is alive."""
+        """Every process of the box that is alive, workers left out: they are their server's own matter."""
         layout = self.layout
         return box_processes.supervisors(layout.supervisor_config) + box_processes.servers(layout.root)
+
+    def workers(self) -> list[int]:
+        return box_processes.workers(self.layout.root)
 
     def server(self, name: str = "digits") -> int:
         (pid,) = box_processes.servers(self.layout.service(name))
@@ -107,6 +140,22 @@ class Bench:
             assert time.monotonic() - begin < seconds, f"{what}: not within {seconds} s"
             time.sleep(0.05)
         return time.monotonic() - begin
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The module that makes the tiny model and images for it."""
+    specification = importlib.util.spec_from_file_location("tiny_model", TINY)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # dataclasses look their module up
+    specification.loader.exec_module(module)
+    yield module
+    del sys.modules[specification.name]
+
+
+@pytest.fixture
+def runtime_image(tiny) -> Callable[..., RuntimeImage]:
+    return lambda label="v1": RuntimeImage(label, tiny)
 
 
 @pytest.fixture

@@ -2,69 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import importlib.util
 import os
-import shutil
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-import accelform_runtime
 from accelform_runtime.client import PredictionClient
 from accelform_runtime.errors import KeyRefused
 
 KEY, OTHER_KEY = "first-key-first-key", "second-key-second-key"
-PACKAGES = ("grpc", "grpc_health", "google", "numpy", "numpy.libs", "onnxruntime", "PIL", "pillow.libs", "ml_dtypes")
-_TINY = Path(__file__).parents[1] / "runtime" / "conftest.py"
-
-
-class RuntimeImage:
-    """An image with a copy of the runtime and the tiny model of the runtime's own tests."""
-
-    def __init__(self, label: str, tiny) -> None:
-        self.label = label
-        self.digest = f"sha256:{hashlib.sha256(label.encode()).hexdigest()}"
-        self._tiny = tiny
-
-    def unpack(self, folder: Path) -> None:
-        packages = folder / "rootfs" / "opt" / "accelform"
-        packages.mkdir(parents=True)
-        source = Path(accelform_runtime.__file__).parent
-        shutil.copytree(source, packages / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-        installed = Path(str(importlib.metadata.distribution("grpcio").locate_file("")))
-        for entry in installed.iterdir():
-            if entry.name in PACKAGES or entry.name == "typing_extensions.py":
-                (packages / entry.name).symlink_to(entry)
-        self._tiny.write_bundle(folder / "rootfs" / "model")
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """The module that makes the tiny model and images for it."""
-    specification = importlib.util.spec_from_file_location("tiny_model", _TINY)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # dataclasses look their module up
-    specification.loader.exec_module(module)
-    yield module
-    del sys.modules[specification.name]
+WORKING_TREE = Path(__file__).parents[3] / "runtime"
 
 
 @pytest.fixture
-def service(bench, tiny, port):
+def service(bench, port, runtime_image):
     """A box that serves the tiny model; its client has the first key."""
     bench.provision()
-    state = bench.deploy(RuntimeImage("v1", tiny), port=port)
+    state = bench.deploy(runtime_image("v1"), port=port)
     with PredictionClient(state.scoring_uri, access_token=KEY) as client:
         yield client
 
 
-def test_both_keys_work_and_others_do_not(bench, service, tiny, port):
+def test_both_keys_work_and_others_do_not(bench, service, tiny, port, runtime_image):
     """The deployed keys are accepted, another one is refused; new keys work without a restart."""
     image = tiny.image_bytes()
     before = bench.server()
@@ -73,7 +35,7 @@ def test_both_keys_work_and_others_do_not(bench, service, tiny, port):
     with PredictionClient(f"127.0.0.1:{port}", access_token="wrong-key-wrong-key") as stranger:
         with pytest.raises(KeyRefused):
             stranger.score_image(image)
-        bench.deploy(RuntimeImage("v1", tiny), port=port, keys=("wrong-key-wrong-key",))
+        bench.deploy(runtime_image("v1"), port=port, keys=("wrong-key-wrong-key",))
         assert stranger.score_image(image).array.shape == (1, 10)
     assert bench.server() == before
 
@@ -84,13 +46,15 @@ def test_the_server_shows_who_holds_the_fpga(bench, service):
 
     assert '"service": "digits"' in holder
     assert f'"pid": {bench.server()}' in holder
-    modules = {line.split()[-1] for line in Path(f"/proc/{bench.server()}/maps").read_text().splitlines()}
-    assert not any(str(_TINY.parents[3] / "runtime") in module for module in modules)
+    for pid in (bench.server(), *bench.workers()):
+        modules = {line.split()[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()}
+        assert not any(str(WORKING_TREE) in module for module in modules)
 
 
 def test_a_killed_server_scores_again_within_10_seconds(bench, service, tiny):
-    """A client that keeps trying gets its answer from the restarted server."""
+    """A client that keeps trying gets its answer from the restarted server; the killed one leaves no worker behind."""
     killed = bench.server()
+    (orphan,) = bench.workers()
     os.kill(killed, signal.SIGKILL)
 
     begin = time.monotonic()
@@ -98,10 +62,12 @@ def test_a_killed_server_scores_again_within_10_seconds(bench, service, tiny):
 
     assert time.monotonic() - begin < 10
     assert bench.server() != killed
+    assert orphan not in bench.workers()
+    assert len(bench.workers()) == 1
     print(f"scored again {time.monotonic() - begin:.1f} s after SIGKILL")
 
 
-def test_a_replaced_image_loses_no_call(bench, service, tiny, port):
+def test_a_replaced_image_loses_no_call(bench, service, tiny, port, runtime_image):
     """Calls during the replacement wait for the new server; none fails with a timeout above the pause."""
     failures, answers, stop = [], [], threading.Event()
 
@@ -115,7 +81,7 @@ def test_a_replaced_image_loses_no_call(bench, service, tiny, port):
     thread = threading.Thread(target=call)
     thread.start()
     try:
-        bench.deploy(RuntimeImage("v2", tiny), port=port)
+        bench.deploy(runtime_image("v2"), port=port)
     finally:
         stop.set()
         thread.join(30)
@@ -125,11 +91,11 @@ def test_a_replaced_image_loses_no_call(bench, service, tiny, port):
     print(bench.said[-1])
 
 
-def test_a_damaged_model_is_refused_and_rolled_back(bench, service, tiny, port):
+def test_a_damaged_model_is_refused_and_rolled_back(bench, service, tiny, port, runtime_image):
     """The server's own words about a damaged bundle reach the caller, and the old model keeps answering."""
     from accelform.errors import ServiceNotReady
 
-    bad = RuntimeImage("v2", tiny)
+    bad = runtime_image("v2")
     unpack = bad.unpack
 
     def unpack_and_damage(folder: Path) -> None:
