@@ -36,8 +36,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def mint(outputs: Mapping[str, Any], *, stack: str, lifetime_seconds: int) -> str:
-    """A token for the service that `outputs` are of. Raises NoToken where that takes none."""
+    """A token for the service that `outputs` are of. Raises NoToken where that takes none, or its key cannot sign."""
     from accelform_runtime import tokens
+    from accelform_runtime.errors import UserError
 
     signing_key = str(outputs.get("token_signing_key") or "")
     if not signing_key:
@@ -45,7 +46,10 @@ def mint(outputs: Mapping[str, Any], *, stack: str, lifetime_seconds: int) -> st
             f"the service of stack {stack!r} takes no tokens; "
             "`pulumi config set accelform:token_auth_enabled true` and `pulumi up` change that"
         )
-    return str(tokens.mint(signing_key, service=str(outputs["service_name"]), lifetime_seconds=lifetime_seconds))
+    try:
+        return tokens.mint(signing_key, str(outputs.get("service_name") or ""), lifetime_seconds)
+    except UserError as error:
+        raise NoToken(f"cannot sign a token for the service of stack {stack!r}: {error}") from error
 
 
 def _seconds(text: str) -> int:

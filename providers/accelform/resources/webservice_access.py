@@ -54,7 +54,7 @@ def token_keys(inputs: Values, stored: Mapping[str, Any]) -> TokenKeys:
     The next generation signs with a new key, and tokens of the one before stay valid until they expire. Any other step
     leaves no earlier key in force.
     """
-    from accelform_runtime.tokens import generate_signing_key, public_pem
+    from accelform_runtime.tokens import generate_signing_key
 
     if not inputs.get("token_auth_enabled"):
         return TokenKeys()
@@ -64,7 +64,8 @@ def token_keys(inputs: Values, stored: Mapping[str, Any]) -> TokenKeys:
         return TokenKeys(signing_key=signing_key, public_keys=public_keys)
     step = inputs["token_key_generation"] - stored.get("token_key_generation", 1)
     fresh = generate_signing_key()
-    return TokenKeys(signing_key=fresh, public_keys=(public_pem(fresh), *(public_keys[:1] if step == 1 else ())))
+    kept = public_keys[:1] if step == 1 else ()
+    return TokenKeys(signing_key=fresh.private_pem, public_keys=(fresh.public_pem, *kept))
 
 
 def plan_tls(inputs: Values) -> tuple[Values, list[Problem]]:
