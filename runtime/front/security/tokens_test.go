@@ -43,8 +43,9 @@ func signingKey(t testing.TB) (ed25519.PrivateKey, []byte) {
 }
 
 // claims are those of a good token of an hour, with changes; nil takes a claim away.
-func claims(changes map[string]any) jwt.MapClaims {
-	now := time.Now().Unix()
+func claims(changes map[string]any) jwt.MapClaims { return claimsAt(time.Now().Unix(), changes) }
+
+func claimsAt(now int64, changes map[string]any) jwt.MapClaims {
 	found := jwt.MapClaims{"aud": service, "iat": now, "exp": now + 3600}
 	for name, value := range changes {
 		found[name] = value
@@ -85,6 +86,7 @@ func TestTokenClaims(t *testing.T) {
 	private, public := signingKey(t)
 	guard, _, _ := tokenGuard(t, public)
 	now := time.Now().Unix()
+	guard.by.(*tokens).now = func() time.Time { return time.Unix(now, 0) }
 	for _, sample := range []struct {
 		name    string
 		changes map[string]any
@@ -93,11 +95,11 @@ func TestTokenClaims(t *testing.T) {
 		{"an hour", nil, ""},
 		{"one of several services", map[string]any{"aud": []string{"other", service}}, ""},
 		{"exactly a day", map[string]any{"iat": now - 10, "exp": now - 10 + 86400}, ""},
-		{"expired within the leeway", map[string]any{"exp": now - 2}, ""},
-		{"issued by a clock that is fast within the leeway", map[string]any{"iat": now + 3, "exp": now + 60}, ""},
+		{"expired within the leeway", map[string]any{"exp": now - 4}, ""},
+		{"issued by a clock that is fast within the leeway", map[string]any{"iat": now + 5, "exp": now + 60}, ""},
 		{"expired", map[string]any{"iat": now - 7200, "exp": now - 3600}, "expired 1h0m0s ago, on " + utc(time.Unix(now-3600, 0))},
 		{"expired long ago", map[string]any{"exp": -1e15}, "expired"},
-		{"expired beyond the leeway", map[string]any{"exp": now - 7}, "expired"},
+		{"expired beyond the leeway", map[string]any{"exp": now - 5}, "expired"},
 		{"no end", map[string]any{"exp": nil}, "until when (exp)"},
 		{"no start", map[string]any{"iat": nil}, "when it was issued (iat)"},
 		{"no service", map[string]any{"aud": nil}, "for which service (aud)"},
@@ -111,7 +113,7 @@ func TestTokenClaims(t *testing.T) {
 		{"not before", map[string]any{"nbf": now + 600}, "valid only from"},
 		{"a number as text", map[string]any{"exp": "tomorrow"}, "no token"},
 	} {
-		refused := guard.Admit("Bearer " + signed(t, jwt.SigningMethodEdDSA, private, claims(sample.changes), nil))
+		refused := guard.Admit("Bearer " + signed(t, jwt.SigningMethodEdDSA, private, claimsAt(now, sample.changes), nil))
 		if (refused == nil) != (sample.words == "") {
 			t.Errorf("%s: %v", sample.name, refused)
 			continue
