@@ -26,6 +26,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "strict": {"strict_model_spec": True},
     "narrow": {"max_queue": 1},
     "small": {"max_request_bytes": 64 * 1024},
+    "http": {"http_enabled": True, "http_port": 0},
     "value": {},
     "root": {},
 }

@@ -31,17 +31,23 @@ MODEL_RPCS = ("GetModelStatus", "HandleReloadConfigRequest")
 
 
 class Stubs:
-    """Message classes and callables of one package."""
+    """Message classes and callables of one package.
+
+    Attributes:
+        signatures: the class of what GetModelMetadata packs
+    """
 
     def __init__(self, package: str) -> None:
         if package == OURS:
             services = importlib.import_module("accelform_runtime.protocol.services_pb2")
             self._files = {PREDICTION: services, MODEL: services}
             self._made: dict[str, Any] = {}
+            self.signatures = importlib.import_module("accelform_runtime.protocol.metadata_pb2").SignatureDefMap
             return
         if package == "ovmsclient":
             importlib.import_module("ovmsclient")  # its modules find each other only after this
         prefix = PREFIXES[package]
+        self.signatures = importlib.import_module(f"{prefix}.get_model_metadata_pb2").SignatureDefMap
         names = {PREDICTION: "prediction_service", MODEL: "model_service"}
         self._files = {key: importlib.import_module(f"{prefix}.{name}_pb2") for key, name in names.items()}
         self._made = {
@@ -76,10 +82,23 @@ def channel_to(address: str, roots: str | None) -> grpc.Channel:
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(Path(roots).read_bytes()))
 
 
-def seen(call: Any) -> dict[str, Any]:
+def told(stubs: Stubs, reply: Any) -> dict[str, Any]:
+    """The reply as JSON; metadata are unpacked with the package's own message, whatever that calls its type."""
+    packed = dict(reply.metadata) if reply.DESCRIPTOR.name == "GetModelMetadataResponse" else {}
+    if packed:
+        reply.ClearField("metadata")
+    found = json_format.MessageToDict(reply, preserving_proto_field_name=True)
+    for field, value in packed.items():
+        signatures = stubs.signatures.FromString(value.value)
+        unpacked = json_format.MessageToDict(signatures, preserving_proto_field_name=True)
+        found.setdefault("metadata", {})[field] = {"@type": value.type_url, **unpacked}
+    return found
+
+
+def seen(stubs: Stubs, call: Any) -> dict[str, Any]:
     """Waits for the end of `call` and tells all of it."""
     try:
-        reply = json_format.MessageToDict(call.result(), preserving_proto_field_name=True)
+        reply = told(stubs, call.result())
     except grpc.RpcError:
         reply = None
     return {
@@ -102,7 +121,7 @@ def made(stubs: Stubs, case: dict[str, Any]) -> list[dict[str, Any]]:
             request, method = stubs.method(channel, case["rpc"])
             message = json_format.ParseDict(case["request"], request())
         calls = [method.future(message, timeout=case["timeout"], metadata=metadata) for _ in range(case["copies"])]
-        return [seen(call) for call in calls]
+        return [seen(stubs, call) for call in calls]
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ from PIL import Image
 MODEL, SERVICE, VERSION = "resnet50-digits", "digits-service", 3
 INPUT, OUTPUT = "Placeholder:0", "classifier_1/resnet_v1_50/predictions/Softmax:0"
 CLASSES = 10
+ROOT = "{root}"
+"""Stands in requests for the folder of the server that may load models."""
 KEY = "primary-key-0123456789abcdef"
 
 Reply = dict[str, Any]

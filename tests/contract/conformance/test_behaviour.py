@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.contract.conformance.behaviour import ROWS
-from tests.contract.conformance.row import Row
+from tests.contract.conformance.row import ROOT, Row
 
 PACKAGES = ["accelform", "tensorflow-serving-api", "ovmsclient"]
 INTERNALS = ("Traceback", ".py", ".go", "goroutine", "/tmp", "site-packages")
@@ -37,7 +37,7 @@ def case(row: Row, service: Any, tls: bool, model_root: Path) -> dict[str, Any]:
 def placed(value: Any, root: str) -> Any:
     """`value` with the folder of models where it stands for."""
     if isinstance(value, str):
-        return value.replace("{root}", root) if value.startswith("{root}") else value
+        return value.replace(ROOT, root, 1) if value.startswith(ROOT) else value
     if isinstance(value, dict):
         return {key: placed(entry, root) for key, entry in value.items()}
     return [placed(entry, root) for entry in value] if isinstance(value, list) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.contract.conformance.row import INPUT, MODEL, OUTPUT, VERSION, Reply, Row, spec
+from tests.contract.conformance.row import INPUT, MODEL, OUTPUT, ROOT, VERSION, Reply, Row, image, spec, strings
 from tests.contract.conformance.rows.predict import MANAGER, RESIDENT, SERVER_CORE
 
 METADATA = "servables/tensorflow/get_model_metadata_impl.cc"
@@ -12,6 +12,7 @@ STATUS = "model_servers/get_model_status_impl.cc"
 RELOAD = "model_servers/model_service_impl.cc"
 FIELDS = {"metadata_field": ["signature_def"]}
 ONE_FPGA = "an FPGA holds one model; a swap replaces it"
+ONE_PLATFORM = "it is not looked at: there is one platform"
 NEVER_EMPTY = "a service without a model would answer nothing; stop it instead"
 
 
@@ -62,8 +63,8 @@ def configured(*models: dict[str, Any]) -> dict[str, Any]:
 
 
 def model(path: str = "present", **changes: Any) -> dict[str, Any]:
-    """A model of a reload; `path` is below the server's model_root, which stands as {root} until the call is made."""
-    return {"name": MODEL, "base_path": "{root}/" + path, "model_platform": "tensorflow", **changes}
+    """A model of a reload; `path` is below the server's model_root, which ROOT stands for until the call is made."""
+    return {"name": MODEL, "base_path": f"{ROOT}/{path}", "model_platform": "tensorflow", **changes}
 
 
 ROWS = (
@@ -176,14 +177,59 @@ ROWS = (
             "config": {"custom_model_config": {"@type": "type.googleapis.com/google.protobuf.Int64Value", "value": "1"}}
         },
     ),
-    reload("the model that is resident", "OK", "nothing changes", request=configured(model())),
+    reload("a newer version", "OK", "it takes the older one's place", request=configured(model("next"))),
     reload(
-        "a model twice",
-        "INVALID_ARGUMENT",
-        "listed several times",
-        request=configured(model(), model()),
-        naming=(MODEL,),
+        "a path below the configured root",
+        "OK",
+        "with model_config_list_root_dir",
+        request=configured(model(base_path="present")),
     ),
+    reload(
+        "labels of the version that is loaded",
+        "OK",
+        "calls may use them",
+        request=configured(model(version_labels={"stable": VERSION})),
+    ),
+    Row(
+        rpc="Predict",
+        when="a known version label",
+        theirs="OK",
+        says="the version it stands for",
+        source=SERVER_CORE,
+        server="root",
+        request={"model_spec": spec(version_label="stable"), "inputs": {"images": strings(image())}},
+    ),
+    reload(
+        "labels of another version",
+        "FAILED_PRECONDITION",
+        "that version is not available",
+        request=configured(model(version_labels={"stable": VERSION + 6})),
+        naming=("stable",),
+    ),
+    reload(
+        "no platform",
+        "INVALID_ARGUMENT",
+        "the platform is needed",
+        ours="OK",
+        why=ONE_PLATFORM,
+        request=configured(model(model_platform="")),
+    ),
+    reload(
+        "an unknown platform",
+        "INVALID_ARGUMENT",
+        "the platform is not supported",
+        ours="OK",
+        why=ONE_PLATFORM,
+        request=configured(model(model_platform="other")),
+    ),
+    reload(
+        "no path",
+        "INVALID_ARGUMENT",
+        "the path must be absolute",
+        request=configured(model(base_path="")),
+        naming=("base_path",),
+    ),
+    reload("a model twice", "INVALID_ARGUMENT", "listed several times", request=configured(model(), model())),
     reload(
         "two models",
         "OK",
@@ -191,30 +237,60 @@ ROWS = (
         ours="INVALID_ARGUMENT",
         why=ONE_FPGA,
         request=configured(model(), model(name="another")),
+        naming=("one model",),
+    ),
+    reload(
+        "two versions",
+        "OK",
+        "both are loaded",
+        ours="INVALID_ARGUMENT",
+        why=ONE_FPGA,
+        request=configured(model(model_version_policy={"latest": {"num_versions": 2}})),
+        naming=("one version",),
     ),
     reload("no model", "OK", "all are unloaded", ours="INVALID_ARGUMENT", why=NEVER_EMPTY, request=configured()),
     reload(
+        "a model under a name that is not its own",
+        "OK",
+        "any name will do",
+        ours="INVALID_ARGUMENT",
+        why="a bundle knows its name, and answers tell it",
+        request=configured(model(name="another")),
+        naming=("another", MODEL),
+    ),
+    reload(
         "a folder that is not there",
         "OK",
-        "the answer never comes; the log tells that the path is missing",
+        "the answer waits until it is",
         "sources/storage_path/file_system_storage_path_source.cc",
         ours="NOT_FOUND",
         why="the caller learns it at once, and the resident model goes on",
         request=configured(model("absent")),
+        naming=("base_path",),
+    ),
+    reload(
+        "a version that is not there",
+        "OK",
+        "the answer waits until it is",
+        "sources/storage_path/file_system_storage_path_source.cc",
+        ours="NOT_FOUND",
+        why="the caller learns it at once, and the resident model goes on",
+        request=configured(model(model_version_policy={"specific": {"versions": [VERSION + 6]}})),
     ),
     reload(
         "a folder outside `model_root`",
         "OK",
         "every path of the machine may be named",
-        ours="INVALID_ARGUMENT",
-        why="who may call must not choose any file of the machine",
+        ours="NOT_FOUND",
+        why="as if it were not there: who may call learns nothing about other folders",
         request=configured(model("../outside")),
+        naming=("base_path",),
     ),
     reload(
         "a folder whose model cannot be loaded",
         "UNKNOWN",
         "did not become available, and why",
-        ours="FAILED_PRECONDITION",
+        ours="INVALID_ARGUMENT",
         why="the status says whose fault it is; the resident model goes on",
         request=configured(model("damaged")),
     ),

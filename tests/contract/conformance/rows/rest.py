@@ -149,6 +149,8 @@ ROWS = (
         HANDLER,
         {"instances": [b64()]},
         url=f"/v1/models/{MODEL}:explain",
+        ours=404,
+        why="nothing is at that path",
     ),
     post(
         "examples",
