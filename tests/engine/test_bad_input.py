@@ -50,6 +50,15 @@ def test_replicas(project: Any) -> None:
     refused(project, "exclude each other")
 
 
+def test_who_may_call(project: Any) -> None:
+    """Keys together with tokens, TLS without its files, and files that are no certificate and no key."""
+    project.configure(auth_enabled=True, token_auth_enabled=True, ssl_enabled=True)
+    refused(project, "token_auth_enabled exclude each other", "needs ssl_cert_pem_file", "needs ssl_key_pem_file")
+
+    project.configure(auth_enabled=False, ssl_cert_pem_file="nowhere.pem", ssl_key_pem_file=SPECIFICATION)
+    refused(project, "nowhere.pem cannot be read: No such file or directory")
+
+
 def test_tensor_names(project: Any) -> None:
     """A tensor that the model does not have is named together with those it has."""
     project.configure(output_tensors=["no/such:0"])
