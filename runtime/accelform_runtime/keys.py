@@ -1,4 +1,4 @@
-"""Service keys: made and replaced here, kept as salted hashes; the front checks calls against them.
+"""Service keys: made here, kept as salted hashes; the front checks calls against them.
 
 A key file never holds a key. Keys are long random strings, so one keyed hash per check is enough; a slow
 password hash would cost more than scoring a small model.
@@ -11,7 +11,7 @@ import hmac
 import json
 import secrets
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from accelform_runtime.atomic import replace_text
@@ -27,17 +27,6 @@ _ALGORITHM = "hmac-sha256"
 def generate_key() -> str:
     """A new random key: 32 letters and digits, 190 bits."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(KEY_LENGTH))
-
-
-def regenerate(keys: Mapping[str, str], name: str) -> dict[str, str]:
-    """`keys` with a new key under `name`; the others stay, so that their callers notice nothing.
-
-    Raises KeyFileInvalid when there is no key of that name.
-    """
-    if name not in keys:
-        known = ", ".join(keys) or "none"
-        raise KeyFileInvalid(f"there is no key {name!r} to regenerate; the service's keys: {known}")
-    return {**keys, name: generate_key()}
 
 
 def key_problem(key: str) -> str | None:

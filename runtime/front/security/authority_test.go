@@ -95,6 +95,14 @@ func (a *authority) issue(t testing.TB, name string, key crypto.Signer, change f
 	}
 }
 
+// selfSigned is a pair whose certificate nobody but itself signed, and which signs no others.
+func selfSigned(t testing.TB, name string) pair {
+	t.Helper()
+	own := &authority{key: ecKey(t)}
+	own.certificate = &x509.Certificate{Subject: pkix.Name{CommonName: name}}
+	return own.issue(t, name, own.key, nil)
+}
+
 func rsaKey(t testing.TB, bits int) crypto.Signer {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, bits)

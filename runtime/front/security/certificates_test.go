@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -45,6 +46,28 @@ func TestHalfWrittenPair(t *testing.T) {
 	overwrite(t, files.key, next.key)
 	if found := subject(address, ca); found != "next" || certificates.Problem() != "" {
 		t.Errorf("the whole pair is not in force: %q, %s", found, certificates.Problem())
+	}
+}
+
+// Certificate and key may be in one file, so that both change in one step; no beginning of it is ever used.
+func TestPairInOneFile(t *testing.T) {
+	ca := newAuthority(t, "authority")
+	old, next := ca.issue(t, "old", nil, nil), ca.issue(t, "next", nil, nil)
+	files := filesIn(t, old, nil)
+	files.certificate = files.key
+	overwrite(t, files.key, slices.Concat(old.key, old.certificate))
+	certificates, _, _ := opened(t, files)
+	address := served(t, certificates.Config("h2"))
+	whole := slices.Concat(next.key, next.certificate)
+	for length := 0; length < len(whole)-len(ca.pem); length += 31 {
+		overwrite(t, files.key, whole[:length])
+		if found := certificates.current().leaf.Subject.CommonName; found != "old" {
+			t.Fatalf("after %d bytes %q is in force", length, found)
+		}
+	}
+	put(t, files.key, slices.Concat(next.certificate, next.key))
+	if found := subject(address, ca); found != "next" {
+		t.Errorf("the new pair is not in force: %q", found)
 	}
 }
 

@@ -2,6 +2,7 @@ package security
 
 import (
 	"crypto/tls"
+	"slices"
 	"testing"
 )
 
@@ -66,7 +67,9 @@ func TestProtocolIsAgreed(t *testing.T) {
 // With client authorities only certificates of theirs come in, in each version of TLS.
 func TestClientCertificates(t *testing.T) {
 	ca, clients, strangers := newAuthority(t, "authority"), newAuthority(t, "clients"), newAuthority(t, "clients")
-	certificates, _, _ := opened(t, filesIn(t, ca.issue(t, "server", nil, nil), clients.pem))
+	// A single client may be among the authorities, without one that signs.
+	single := selfSigned(t, "single")
+	certificates, _, _ := opened(t, filesIn(t, ca.issue(t, "server", nil, nil), slices.Concat(clients.pem, single.certificate)))
 	address := served(t, certificates.Config("h2"))
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for name, sample := range map[string]struct {
@@ -74,6 +77,8 @@ func TestClientCertificates(t *testing.T) {
 			taken bool
 		}{
 			"theirs":         {clients.issue(t, "client", nil, nil).client(t), true},
+			"single":         {single.client(t), true},
+			"another single": {selfSigned(t, "single").client(t), false},
 			"none":           {nil, false},
 			"another's":      {strangers.issue(t, "client", nil, nil).client(t), false},
 			"the server's":   {ca.issue(t, "server", nil, nil).client(t), false},

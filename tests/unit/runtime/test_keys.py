@@ -1,4 +1,4 @@
-"""Key files: hashes only, one key renewed at a time, and refusals that never repeat a key."""
+"""Key files: hashes only, rewritten in one step, and refusals that never repeat a key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from accelform_runtime.errors import KeyFileInvalid
-from accelform_runtime.keys import KeyFile, generate_key, key_problem, regenerate, write_key_file
+from accelform_runtime.keys import KeyFile, generate_key, key_problem, write_key_file
 
 
 def test_generated_keys_differ_and_are_fit():
@@ -55,25 +55,14 @@ def test_rewritten_file(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_one_key_is_regenerated():
-    """Replacing one key leaves the other as it is, and changes nothing of what it was given."""
-    keys = {"primary": "first-key-first-key", "secondary": "second-key-second-key"}
+def test_one_key_is_replaced(tmp_path):
+    """A file with one key replaced takes the new one and the one that stays, and no longer the old one."""
+    path = tmp_path / "keys.json"
+    old, stays, new = (generate_key() for _ in range(3))
+    write_key_file(path, [old, stays])
+    write_key_file(path, [new, stays])
 
-    renewed = regenerate(keys, "primary")
-
-    assert list(renewed) == ["primary", "secondary"]
-    assert renewed["secondary"] == keys["secondary"]
-    assert renewed["primary"] not in keys.values()
-    assert key_problem(renewed["primary"]) is None
-    assert keys["primary"] == "first-key-first-key"
-
-
-def test_unknown_keys_are_not_regenerated():
-    """A name that is no key is told with those there are, and without their values."""
-    with pytest.raises(KeyFileInvalid, match=r"'third'.*primary, secondary") as raised:
-        regenerate({"primary": "first-key-first-key", "secondary": "second-key-second-key"}, "third")
-
-    assert "first-key" not in str(raised.value)
+    assert [KeyFile(path).verify(key) for key in (old, stays, new)] == [False, True, True]
 
 
 @pytest.mark.parametrize(

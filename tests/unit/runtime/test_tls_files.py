@@ -84,6 +84,19 @@ def test_good_files(tmp_path, files):
         assert tls_files.check(certificate, key, None) == []
 
 
+def test_pair_in_one_file(files):
+    """Certificate and key may be in one file, in either order, so that both change in one step."""
+    (certificate, key), _ = files
+    pair = certificate.read_bytes(), key.read_bytes()
+    certificate.unlink()
+
+    for content in (pair[0] + pair[1], pair[1] + pair[0]):
+        key.write_bytes(content)
+        assert tls_files.check(key, key, None) == []
+    key.write_bytes(pair[1] + pair[0][:-30])
+    assert "damaged or incomplete" in tls_files.check(key, key, None)[0]
+
+
 def test_files_that_are_not_there(tmp_path):
     """Every missing file is told, not only the first."""
     found = tls_files.check(tmp_path / "a", tmp_path / "b", tmp_path / "c")
