@@ -136,6 +136,7 @@ func (e *exchange) infer(found route) {
 	for _, pair := range trailing {
 		e.writer.Header().Set(pair[0], pair[1])
 	}
+	e.writer.Header().Set(measuredHeader, measured(e.arrived))
 	e.reply(http.StatusOK, body)
 }
 

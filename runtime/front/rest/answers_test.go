@@ -136,7 +136,7 @@ func TestWhatGRPCHasAsTrailingMetadataAreHeaders(t *testing.T) {
 	})
 	answer := d.ask("POST", "/v1/models/digits:predict", "{}")
 	if answer.Header().Get("X-Accelform-Fpga-Latency-Ms") != "1.78" ||
-		answer.Header().Get("X-Accelform-Engine") != "native" {
+		answer.Header().Get("X-Accelform-Engine") != "native" || answer.Header().Get("X-Accelform-Measured-Ms") == "" {
 		t.Errorf("the headers are %v", answer.Header())
 	}
 	line := d.last(t)

@@ -16,6 +16,7 @@ import (
 const (
 	timeoutHeader   = "X-Timeout-Ms"
 	exactnessHeader = "X-Accelform-Exactness"
+	measuredHeader  = "X-Accelform-Measured-Ms"
 	certificate     = "certificate"
 	longestTimeout  = 24 * time.Hour
 	longestClientID = 64
@@ -31,6 +32,11 @@ func newRequestID() string {
 // counts would otherwise depend on who reads them.
 func authorization(headers http.Header) string {
 	return strings.Join(headers.Values("Authorization"), ", ")
+}
+
+// measured is the time since a request's arrival, as gRPC's trailing metadata writes it.
+func measured(since time.Time) string {
+	return strconv.FormatFloat(float64(time.Since(since))/float64(time.Millisecond), 'f', 3, 64)
 }
 
 // clientID is the caller's own name for the request, without anything that could disguise a log line.

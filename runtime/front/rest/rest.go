@@ -8,8 +8,8 @@
 //
 // Headers of a request: Authorization; Content-Encoding (gzip or identity); X-Timeout-Ms, the milliseconds after which
 // the caller waits no longer; X-Accelform-Exactness as in gRPC's metadata; X-Request-Id and traceparent for logs and
-// traces. Every reply has X-Request-Id, an answer of the model has gRPC's trailing metadata as headers, and every error is
-// {"error": "..."}.
+// traces. Every reply has X-Request-Id, an answer of the model has gRPC's trailing metadata as headers, and every error
+// is {"error": "..."}.
 package rest
 
 import (

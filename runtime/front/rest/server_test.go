@@ -49,13 +49,9 @@ func dial(t *testing.T, address string) net.Conn {
 	return connection
 }
 
-func eventually(t *testing.T, what string, look func() bool) {
-	t.Helper()
-	for ends := time.Now().Add(10 * time.Second); !look(); time.Sleep(time.Millisecond) {
-		if time.Now().After(ends) {
-			t.Fatalf("waited 10 s for %s", what)
-		}
-	}
+// post asks the model; what is sent ends with one more header and the body.
+func post(to io.Writer, rest string) {
+	fmt.Fprintf(to, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n%s", predict, key, rest)
 }
 
 func impatient(s *settings.Settings) {
@@ -73,7 +69,7 @@ func TestACallerThatLeavesEndsItsCall(t *testing.T) {
 		}
 	})
 	connection := dial(t, d.open(t, nil))
-	fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: 2\r\n\r\n{}", predict, key)
+	post(connection, "Content-Length: 2\r\n\r\n{}")
 	<-inside
 	_ = connection.Close()
 	select {
@@ -104,7 +100,7 @@ func TestHeadersThatNeverEndAreCutOff(t *testing.T) {
 func TestABodyThatNeverEndsIsToldSo(t *testing.T) {
 	d := newDoor(t, func(deps *Deps) { impatient(deps.Settings) })
 	connection := dial(t, d.open(t, nil))
-	fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: 100\r\n\r\n{", predict, key)
+	post(connection, "Content-Length: 100\r\n\r\n{")
 	answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
 	if err != nil || answer.StatusCode != http.StatusRequestTimeout {
 		t.Fatalf("the caller got %v %v", answer, err)
@@ -118,10 +114,11 @@ func TestABodyThatIsCutOffNeverReachesTheModel(t *testing.T) {
 	d := newDoor(t, nil)
 	address := d.open(t, nil)
 	for _, body := range []string{
-		"Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\nff\r\n{", "Transfer-Encoding: chunked\r\n\r\nno\r\n",
+		"Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\nff\r\n{",
+		"Transfer-Encoding: chunked\r\n\r\nno\r\n",
 	} {
 		connection := dial(t, address)
-		fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n%s", predict, key, body)
+		post(connection, body)
 		_ = connection.(*net.TCPConn).CloseWrite()
 		_, _ = io.ReadAll(connection)
 	}
@@ -139,7 +136,7 @@ func TestACallerThatDoesNotReadItsAnswerIsCutOff(t *testing.T) {
 		}
 	})
 	connection := dial(t, d.open(t, nil))
-	fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: 2\r\n\r\n{}", predict, key)
+	post(connection, "Content-Length: 2\r\n\r\n{}")
 	eventually(t, "the end of the call", func() bool { return len(d.log.requests(t)) == 1 })
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -165,4 +166,13 @@ func metadataOfDigits(spec *wire.ModelSpec) (*wire.GetModelMetadataResponse, *re
 	return &wire.GetModelMetadataResponse{
 		ModelSpec: answered, Metadata: map[string]*anypb.Any{"signature_def": packed},
 	}, nil
+}
+
+func eventually(t *testing.T, what string, look func() bool) {
+	t.Helper()
+	for ends := time.Now().Add(10 * time.Second); !look(); time.Sleep(time.Millisecond) {
+		if time.Now().After(ends) {
+			t.Fatalf("waited 10 s for %s", what)
+		}
+	}
 }

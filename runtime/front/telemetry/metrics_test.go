@@ -20,7 +20,9 @@ func scrape(t *testing.T, m *Metrics) map[string]float64 {
 	recorder := httptest.NewRecorder()
 	request := httptest.NewRequest("GET", "/metrics", nil)
 	// What Prometheus sends: it would take OpenMetrics first.
-	request.Header.Set("Accept", "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1")
+	request.Header.Set(
+		"Accept", "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
+	)
 	m.Handler().ServeHTTP(recorder, request)
 	if recorder.Code != 200 {
 		t.Fatalf("a scrape got %d: %s", recorder.Code, recorder.Body)
@@ -246,26 +248,4 @@ func TestCodesHaveGRPCsOwnNames(t *testing.T) {
 			t.Errorf("code %d is called %s, not %s", code, found, name)
 		}
 	}
-}
-
-func BenchmarkObserve(b *testing.B) {
-	m := NewMetrics(&settings.Settings{HTTPEnabled: true})
-	m.Resident(Resident{Name: "digits", Version: 3})
-	b.ReportAllocs()
-	for b.Loop() {
-		m.Observe(scored)
-	}
-}
-
-func BenchmarkScrape(b *testing.B) {
-	m := NewMetrics(&settings.Settings{})
-	m.Resident(Resident{Name: "digits", Version: 3})
-	request := httptest.NewRequest("GET", "/metrics", nil)
-	handler, size := m.Handler(), 0
-	for b.Loop() {
-		recorder := httptest.NewRecorder()
-		handler.ServeHTTP(recorder, request)
-		size = recorder.Body.Len()
-	}
-	b.ReportMetric(float64(size), "bytes")
 }
