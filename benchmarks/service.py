@@ -29,6 +29,7 @@ THREADS = 2
 HOST = "127.0.0.1"
 START_SECONDS = 120
 STOP_SECONDS = 30
+CLIENT = "in Go, a process of its own, not pinned: it shares the cores with the server"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,17 +8,24 @@ from typing import Any
 
 from benchmarks import loads
 from benchmarks.bare import Bare
+from benchmarks.goals import at_most
 from benchmarks.rounds import compared, interleaved_blocks, summary
-from benchmarks.service import THREADS, served
+from benchmarks.service import CLIENT, THREADS, served
 
-ROUNDS = 7
+ROUNDS = 9
 CALLS = 60
-CLIENT = "one, in Go, a process of its own, not pinned: it shares the cores with the server"
 
 
 def run() -> dict[str, Any]:
     """The service beside decode, run and pack in one process, and beside the bare run; one client, with its key."""
-    return against_bare("fpga", rounds=ROUNDS, calls=CALLS)
+    found = against_bare("fpga", rounds=ROUNDS, calls=CALLS)
+    over = found["service_over_bare_pipeline"]
+    found["goals"] = [
+        at_most("p50 over the bare pipeline's", over["p50_ratio"]["median"], 1.03),
+        at_most("p99 over the bare pipeline's", over["p99_ratio"], 1.10),
+        at_most("processor time of a call over the bare pipeline's", over["cpu_ratio"]["median"], 1.05),
+    ]
+    return found
 
 
 def against_bare(name: str, *, rounds: int, calls: int) -> dict[str, Any]:

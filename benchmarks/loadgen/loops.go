@@ -59,8 +59,9 @@ func warmUp(ctx context.Context, job Job, callers []Caller) error {
 	return nil
 }
 
+// callOnce is not cut short when the run is told to end: a call that was begun is a call that counts.
 func callOnce(ctx context.Context, job Job, caller Caller) Answer {
-	limited, cancel := context.WithTimeout(ctx, job.Timeout())
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), job.Timeout())
 	defer cancel()
 	return caller.Call(limited)
 }

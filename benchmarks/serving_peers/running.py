@@ -82,6 +82,16 @@ PEERS = (
         ports=3,
     ),
     Peer(
+        name="mlserver, defaults",
+        transport="gRPC, Python",
+        package="mlserver",
+        folder="mlserver",
+        arguments=("defaults",),
+        payload=payloads.infer_string,
+        method=payloads.INFER,
+        ports=3,
+    ),
+    Peer(
         name="bentoml",
         transport="HTTP, Python",
         package="bentoml",

@@ -1,13 +1,20 @@
-"""MLServer: the Open Inference Protocol over gRPC, the model in the server's own process (parallel_workers 0)."""
+"""MLServer: the Open Inference Protocol over gRPC.
+
+The model is in the server's own process (parallel_workers 0); with `defaults` in a worker process, as it comes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from benchmarks.serving_peers.pipeline import Pipeline, port
 from mlserver import MLModel, MLServer, ModelSettings, Settings
 from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
+
+IMPLEMENTATION = "benchmarks.serving_peers.mlserver.service.Classifier"
+"""By name: a worker process has to find it."""
 
 
 class Classifier(MLModel):
@@ -33,7 +40,7 @@ async def main() -> None:
     quiet = {"version": 1, "disable_existing_loggers": True}
     settings = Settings(
         debug=False,
-        parallel_workers=0,
+        parallel_workers=1 if sys.argv[1:] == ["defaults"] else 0,
         host="127.0.0.1",
         grpc_port=port(),
         http_port=port() + 1,
@@ -43,7 +50,7 @@ async def main() -> None:
         logging_settings=quiet,
     )
     server = MLServer(settings)
-    await server.start([ModelSettings(name="model", implementation=Classifier)])
+    await server.start([ModelSettings(name="model", implementation=IMPLEMENTATION)])
 
 
 if __name__ == "__main__":
