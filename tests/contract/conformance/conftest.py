@@ -16,7 +16,16 @@ import pytest
 import trustme
 from onnx import TensorProto, helper
 from tests.contract.conformance.row import VERSION
-from tests.contract.runtime.conftest import INPUT, OUTPUT, Service, started, wait_until_serving, write_bundle
+from tests.contract.runtime.conftest import (
+    INPUT,
+    OUTPUT,
+    Service,
+    bundle,
+    start,
+    started,
+    wait_until_serving,
+    write_bundle,
+)
 from tools.conformance import INTERPRETER, interpreter
 
 DRIVER = Path(__file__).with_name("driver.py")
@@ -32,7 +41,7 @@ SERVERS: dict[str, dict[str, Any]] = {
 }
 """Settings of a server by its name in the tables; `value` has a model of one value, `root` may load others."""
 
-__all__ = ["started"]
+__all__ = ["bundle", "start", "started"]
 
 
 @dataclasses.dataclass

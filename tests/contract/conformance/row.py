@@ -46,6 +46,8 @@ class Row:
     timeout: float = 30.0
     copies: int = 1
     """How many such calls are made at once; then one ending as `ours` is enough."""
+    also: tuple[str, ...] = ()
+    """Statuses that gRPC itself may put in the place of `expected` on the way."""
     naming: tuple[str, ...] = ()
     """Words that our refusal holds, so that the caller knows what to change."""
     reply: Callable[[Reply], bool] | None = None
