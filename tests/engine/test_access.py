@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,22 @@ import trustme
 from accelform.targets.edge import processes
 from accelform_runtime.client import PredictionClient
 from accelform_runtime.errors import KeyRefused
+
+TLS = """
+pulumi config set accelform:ssl_enabled true
+pulumi config set accelform:ssl_cert_pem_file cert.pem
+pulumi config set accelform:ssl_key_pem_file key.pem
+pulumi config set accelform:ssl_cname localhost
+"""
+ANOTHER_KEY = "pulumi config set accelform:primary_key_generation 2"
+TOKENS = "pulumi config set accelform:token_auth_enabled true"
+TOKEN = "accelform token --stack edge --lifetime 15m"
+"""What docs/edge.md prints, before and after its `pulumi up`."""
+
+
+def typed(project: Any, commands: str) -> None:
+    for command in commands.strip().splitlines():
+        project.pulumi(*shlex.split(command)[1:])
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +57,7 @@ def score(project: Any, key: str, roots: bytes | None = None) -> None:
 def test_certificate_and_key_are_renewed_without_a_pause(project: Any, authority: trustme.CA) -> None:
     """One update in place renews certificate and primary key; the process stays, and no private key is in a state."""
     secrets = [issue(authority, project.folder)]
-    project.configure(ssl_enabled=True, ssl_cert_pem_file="cert.pem", ssl_key_pem_file="key.pem", ssl_cname="localhost")
+    typed(project, TLS)
     texts = [project.pulumi("preview", "--diff").text, project.up("--diff").text]
     before = project.outputs()
     assert before["scoring_uri"] == f"https://localhost:{project.port}"
@@ -49,7 +66,7 @@ def test_certificate_and_key_are_renewed_without_a_pause(project: Any, authority
     server = processes.servers(project.box)
 
     secrets.append(issue(authority, project.folder))
-    project.configure(primary_key_generation=2)
+    typed(project, ANOTHER_KEY)
     renewed = project.up("--diff")
     after = project.outputs()
 
@@ -74,11 +91,11 @@ def test_certificate_and_key_are_renewed_without_a_pause(project: Any, authority
 @pytest.mark.timeout(600)
 def test_tokens_are_signed_renewed_and_ended(project: Any) -> None:
     """`accelform token` gives access; after one renewal its tokens still do, after another they do not."""
-    project.configure(token_auth_enabled=True)
+    typed(project, TOKENS)
     texts = [project.up("--diff").text]
     outputs = project.outputs()
     assert (outputs["primary_key"], outputs["secondary_key"]) == ("", "")
-    token = _token(project, "--lifetime", "15m")
+    token = _token(project)
     score(project, token)
     with pytest.raises(KeyRefused):
         score(project, "not-a-token-at-all")
@@ -102,9 +119,9 @@ def test_tokens_are_signed_renewed_and_ended(project: Any) -> None:
     project.destroy()
 
 
-def _token(project: Any, *arguments: str) -> str:
+def _token(project: Any) -> str:
     answer = subprocess.run(
-        ["accelform", "token", "--stack", project.stack, *arguments],
+        shlex.split(TOKEN),
         cwd=project.folder,
         env=project.environment,
         capture_output=True,
