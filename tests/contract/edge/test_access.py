@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 
@@ -64,6 +66,26 @@ def test_a_service_over_tls(bench, tiny, runtime_image, port, issue, roots):
         assert client.score_image(tiny.image_bytes()).array.shape == (1, 10)
     with PredictionClient(f"http://127.0.0.1:{port}", access_token=KEY) as plain, pytest.raises(ServiceUnreachable):
         plain.score_image(tiny.image_bytes(), timeout_seconds=0.5)
+
+
+def test_accelform_score_over_tls(bench, tiny, runtime_image, port, issue, authority, tmp_path):
+    """--ca-file says whom to trust; without it a private authority's certificate is not accepted."""
+    bench.provision()
+    bench.deploy(runtime_image(), port=port, tls=issue())
+    (tmp_path / "picture.png").write_bytes(tiny.image_bytes())
+    (tmp_path / "key").write_text(KEY)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+
+    def score(*arguments: str) -> subprocess.CompletedProcess[str]:
+        address = ("--address", f"https://127.0.0.1:{port}", "--key-file", str(tmp_path / "key"), "--timeout", "5")
+        command = [sys.executable, "-m", "accelform.cli.main", "score", str(tmp_path / "picture.png"), *address]
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
+
+    trusting, doubting = score("--ca-file", str(tmp_path / "ca.pem")), score()
+
+    assert trusting.returncode == 0, trusting.stderr
+    assert doubting.returncode == 2
+    assert "cannot be reached" in doubting.stderr
 
 
 def test_a_renewed_certificate_is_in_force_without_a_pause(bench, tiny, runtime_image, port, issue, roots):
