@@ -57,6 +57,10 @@ check: environment ## Lint, formatting and types
 bench: environment ## Measure, and write benchmarks/results/
 	@$(ON_PATH) $(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: soak
+soak: environment ## Put good and bad calls on a server for MINUTES=30; fail when it keeps growing
+	@$(ON_PATH) $(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
+
 .PHONY: docs
 docs: environment ## Regenerate the reference tables in docs/
 	@$(BIN)/python -m accelform.resources.reference >docs/resources.md.new && mv docs/resources.md.new docs/resources.md

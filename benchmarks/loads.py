@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -76,6 +77,7 @@ def make(name: str, folder: Path) -> Load:
     return Load(name=name, what=what, bundle=_tensor_bundle(folder / "tensor"), value=value)
 
 
+@functools.cache
 def photograph(width: int = 500, height: int = 375) -> bytes:
     """A JPEG as heavy as a photograph of its size (some 100 KB at 500 x 375): smooth areas, edges and grain."""
     random = np.random.default_rng(0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from accelform.featurizers.families import FAMILIES
+from benchmarks import readme_serving
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -23,10 +24,9 @@ def update() -> None:
 
 def render() -> str:
     """The table and the machine it was measured on, as Markdown."""
-    lifecycle, serving, small = _result("lifecycle"), _result("serving"), _result("small_model")
-    numerics, accuracy = _result("numerics"), _result("accuracy")
-    machine = json.loads((RESULTS / "serving.json").read_text(encoding="utf-8"))["machine"]
-    pipeline, families = serving["service_over_bare_pipeline"], _result("families")
+    lifecycle, numerics, accuracy = _result("lifecycle"), _result("numerics"), _result("accuracy")
+    machine = json.loads((RESULTS / "lifecycle.json").read_text(encoding="utf-8"))["machine"]
+    families = _result("families")
     titles = {key: value for key, value in families.items() if isinstance(value, dict)}
     rows = [
         ("`pulumi preview` of a new stack", _seconds(lifecycle["preview_of_a_new_stack"])),
@@ -35,16 +35,7 @@ def render() -> str:
         ("`pulumi up` with another classifier", _seconds(lifecycle["up_with_another_classifier"])),
         ("`pulumi destroy`", _seconds(lifecycle["destroy"])),
         ("building the image, runtime layer at hand", _milliseconds(lifecycle["image_build"])),
-        ("ResNet-50 call over gRPC: p50, p99", f"{_milliseconds(serving['service'])}, {_p99(serving['service'])}"),
-        (
-            "… over decode and bare session: p50, p99",
-            f"{pipeline['p50']['of_medians']:.2f} ×, {pipeline['p99']:.2f} ×",
-        ),
-        ("… over the bare session: p50", f"{serving['service_over_bare_session']['p50']['of_medians']:.2f} ×"),
-        (
-            "what a call adds to a model of half a millisecond",
-            f"{small['service_over_bare_pipeline']['p50_added_ms']:.1f} ms",
-        ),
+        *readme_serving.rows(_measured),
         ("ResNet-50 in block floating point over float32, exact integer engine", _ratio(numerics, "native")),
         ("… standard operators in onnxruntime", _ratio(numerics, "bw-a10-cnn")),
         *(
@@ -73,6 +64,10 @@ def _result(name: str) -> dict[str, Any]:
     return found
 
 
+def _measured(name: str) -> dict[str, Any] | None:
+    return _result(name) if (RESULTS / f"{name}.json").exists() else None
+
+
 def _ratio(numerics: dict[str, Any], engine: str) -> str:
     """Against onnxruntime's float32 session, with the quartiles of interleaved pairs."""
     found = numerics.get(f"{engine}_over_float32")
@@ -87,7 +82,3 @@ def _seconds(summary: dict[str, float]) -> str:
 
 def _milliseconds(summary: dict[str, float]) -> str:
     return f"{summary['median_ms']:.0f} ms"
-
-
-def _p99(summary: dict[str, float]) -> str:
-    return f"{summary['p99_ms']:.0f} ms"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -80,14 +81,9 @@ func (caller *grpcCaller) Call(ctx context.Context) Answer {
 
 func (caller *grpcCaller) Close() { _ = caller.connection.Close() }
 
+var wordEnd = regexp.MustCompile("([a-z])([A-Z])")
+
 // codeName turns ResourceExhausted into RESOURCE_EXHAUSTED, as gRPC writes it.
 func codeName(name string) string {
-	var text strings.Builder
-	for index, letter := range name {
-		if index > 0 && 'A' <= letter && letter <= 'Z' {
-			text.WriteByte('_')
-		}
-		text.WriteRune(letter)
-	}
-	return strings.ToUpper(text.String())
+	return strings.ToUpper(wordEnd.ReplaceAllString(name, "${1}_${2}"))
 }
