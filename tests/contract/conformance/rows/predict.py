@@ -123,6 +123,7 @@ ROWS = (
         request=request(model_spec=spec(version=4)),
         naming=("4",),
     ),
+    row("version 0", "NOT_FOUND", "no servable for that version", MANAGER, request=request(model_spec=spec(version=0))),
     row(
         "unknown version label",
         "INVALID_ARGUMENT",
@@ -212,6 +213,23 @@ ROWS = (
         reply=lambda reply: (
             [int(dim["size"]) for dim in reply["outputs"]["output_alias"]["tensor_shape"]["dim"]] == [2, 10]
         ),
+    ),
+    row(
+        "an answer",
+        "OK",
+        "values in typed lists",
+        PREDICT_UTIL,
+        request=request(),
+        reply=lambda reply: len(reply["outputs"]["output_alias"]["float_val"]) == 10,
+    ),
+    row(
+        "an answer, with `tensor_content_replies`",
+        "OK",
+        "values as tensor_content, by a flag",
+        PREDICT_UTIL,
+        server="strict",
+        request=request(),
+        reply=lambda reply: len(base64.b64decode(reply["outputs"]["output_alias"]["tensor_content"])) == 40,
     ),
     row(
         "no `output_filter`",
