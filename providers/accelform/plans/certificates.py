@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN_NAMES = 5
 SMALLEST_RSA_BITS = 2048
+CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 
 class Unreadable(Exception):
@@ -147,12 +148,15 @@ def digest(pem: bytes) -> str:
 
 def _unfit(leaf: x509.Certificate) -> str:
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
     key = leaf.public_key()
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < SMALLEST_RSA_BITS:
         return f"has an RSA key of {key.key_size} bits, and clients want {SMALLEST_RSA_BITS}"
+    curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else ""
+    if not isinstance(key, rsa.RSAPublicKey | ed25519.Ed25519PublicKey) and curve not in CURVES:
+        return "has a key of a kind that TLS clients don't take; use RSA, Ed25519 or ECDSA on a NIST curve"
     try:
         usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:

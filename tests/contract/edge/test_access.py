@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 
 import grpc
 import pytest
@@ -18,6 +19,7 @@ from accelform.targets.edge import TlsFiles
 from accelform_runtime import tokens
 from accelform_runtime.client import PredictionClient
 from accelform_runtime.errors import KeyRefused, ServiceUnreachable
+from accelform_runtime.keys import KeyFile
 
 KEY = "first-key-first-key"
 NAME = "digits.example"
@@ -30,10 +32,10 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def issue(authority):
-    """Makes TLS files with a new certificate for NAME and loopback."""
+    """Makes TLS files with a new certificate for a pattern, NAME and loopback."""
 
     def make(client_ca: bytes = b"") -> TlsFiles:
-        leaf = authority.issue_cert(NAME, "127.0.0.1")
+        leaf = authority.issue_cert("*.wild.example", NAME, "127.0.0.1")
         chain = b"".join(part.bytes() for part in leaf.cert_chain_pems)
         return TlsFiles(certificate=chain, private_key=leaf.private_key_pem.bytes(), client_ca=client_ca)
 
@@ -104,6 +106,41 @@ def test_a_renewed_certificate_is_in_force_without_a_pause(bench, tiny, runtime_
         assert client.score_image(tiny.image_bytes()).array.shape == (1, 10)
     assert (bench.server(), bench.workers()) == (server, workers)
     assert not any("pauses" in text for text in bench.said)
+
+
+def test_a_certificate_that_cannot_be_taken_over_is_put_back(bench, runtime_image, port, issue):
+    """A running server keeps its good certificate; the failed deploy leaves that in place, with the earlier keys."""
+    from accelform.errors import ServiceNotReady
+
+    bench.provision()
+    good, other = issue(), issue()
+    bench.deploy(runtime_image(), port=port, tls=good)
+    server = bench.server()
+    wrong = TlsFiles(certificate=other.certificate, private_key=good.private_key)
+
+    with pytest.raises(ServiceNotReady, match="do not belong together"):
+        bench.deploy(runtime_image(), port=port, tls=wrong, keys=("third-key-third-key",), timeout_seconds=6)
+
+    assert (bench.server(), bench.box.service("digits").state) == (server, "Healthy")
+    assert KeyFile(bench.layout.service("digits") / "keys-a.json").verify(KEY)
+    assert shown_certificate(port).strip() in good.certificate.decode()
+
+
+def test_an_expired_certificate_is_the_reason(bench, runtime_image, port, issue, authority):
+    """A service that the box cannot reach because its certificate ended says so, and when."""
+    bench.provision()
+    bench.deploy(runtime_image(), port=port, tls=issue())
+    ended = authority.issue_cert(
+        NAME, not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=datetime(2021, 1, 1, tzinfo=UTC)
+    )
+    (bench.layout.service("digits") / "tls-a.pem").write_bytes(
+        ended.private_key_pem.bytes() + ended.cert_chain_pems[0].bytes()
+    )
+
+    state = bench.box.service("digits")
+
+    assert (state.state, state.ssl_cert_expires) == ("Unhealthy", "2021-01-01T00:00:00Z")
+    assert "its certificate expired on 2021-01-01T00:00:00Z" in state.reason
 
 
 def test_private_keys_are_for_their_owner_only(bench, runtime_image, port, issue):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -102,14 +102,20 @@ def test_a_certificate_that_clients_refuse_anyhow_is_refused():
     from accelform.targets.edge import probe
 
     assert "lacks serverAuth" in certificates.certificate_problem(probe.generate(), host="localhost")
-    assert "RSA key of 1024 bits" in certificates.certificate_problem(_short_rsa(), host="localhost")
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    assert "RSA key of 1024 bits" in certificates.certificate_problem(_self_signed(short), host="localhost")
+    unusual = ec.generate_private_key(ec.SECP256K1())
+    assert "a kind that TLS clients don't take" in certificates.certificate_problem(
+        _self_signed(unusual), host="localhost"
+    )
+    good = ec.generate_private_key(ec.SECP384R1())
+    assert certificates.certificate_problem(_self_signed(good), host="localhost") is None
 
 
-def _short_rsa() -> bytes:
+def _self_signed(key) -> bytes:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 
-    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
     name = x509.Name([])
     now = datetime.now(UTC)
     certificate = (

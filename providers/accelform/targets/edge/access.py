@@ -76,13 +76,25 @@ class AccessFiles:
             _write_private(Path(self.client_ca), spec.tls.client_ca + certificates.only_certificates(own.read_bytes()))
         _write_private(Path(self.tls), spec.tls.private_key + spec.tls.certificate)
 
+    def contents(self) -> dict[Path, bytes]:
+        """What the files hold, those that are there."""
+        paths = (self.folder / name for name in self.names())
+        return {path: path.read_bytes() for path in paths if path.is_file()}
+
+    def restore(self, contents: dict[Path, bytes]) -> None:
+        """Puts back what `contents` told; a running server takes it over again."""
+        for path, content in contents.items():
+            if path.read_bytes() != content:
+                _write_private(path, content)
+
     def trust(self) -> Trust | None:
         """What a health check needs to talk to the server; None without TLS. Raises OSError, Unreadable."""
         if not self.tls:
             return None
         certificate = certificates.read(Path(self.tls).read_bytes())
         own = Path(self.probe).read_bytes() if self.probe else b""
-        return Trust(certificate=certificate.leaf_pem, name=certificate.names[0], own=own)
+        # A pattern is not a name: any label in its place is one that the certificate is for.
+        return Trust(certificate=certificate.leaf_pem, name=certificate.names[0].replace("*", "box"), own=own)
 
     def expires(self) -> str:
         """RFC 3339 time at which the deployed certificate ends; "" without one."""

@@ -62,10 +62,14 @@ class Deployment:
             serving=good == release,
             previous=good if replaces else None,
         )
+        access = self._access(spec.name, release)
+        before = access.contents() if wanted.serving else {}
         try:
             self._prepare(wanted, spec, unpack)
             self._run(wanted, timeout_seconds, announce=replaces)
         except Exception as failure:
+            # What the caller remembers is the earlier keys, and a server that starts again needs a good certificate.
+            access.restore(before)
             self._undo(wanted, failure, timeout_seconds)
             raise
         done = replace(wanted, serving=True, previous=None)

@@ -160,7 +160,7 @@ def _said(words: str) -> str:
 
 
 def _text(entry: dict[str, object]) -> str:
-    return str(entry.get("message") or entry.get("event") or entry)
+    return str(entry.get("message") or entry.get("problem") or entry.get("event") or entry)
 
 
 def _host_name() -> str:
