@@ -26,6 +26,7 @@ def calls(kind: str, model: Path, threads: int, value: bytes) -> dict[str, Call]
     from accelform_runtime.worker import images
     from benchmarks.serving_peers.pipeline import TENSOR_SHAPE, Pipeline
 
+    run: Callable[[np.ndarray], np.ndarray]
     if kind == "session":
         pipeline = Pipeline(model, threads)
         run, takes_images = pipeline.run, pipeline.takes_images
@@ -36,8 +37,8 @@ def calls(kind: str, model: Path, threads: int, value: bytes) -> dict[str, Call]
         device.warm_up()
         takes_images = device.bundle.takes_images
 
-        def run(array: np.ndarray) -> np.ndarray:
-            return next(iter(device.run(array).values()))
+        def run(value: np.ndarray) -> np.ndarray:
+            return next(iter(device.run(value).values()))
 
     def read() -> np.ndarray:
         if takes_images:

@@ -94,7 +94,7 @@ def served(folder: Path, load: Load, *, key: bool = True, tls: bool = False, **s
     if tls:
         settings |= _certificates(folder)
         job = dataclasses.replace(job, ca_file=str(folder / "authority.pem"))
-    defaults = {
+    defaults: dict[str, Any] = {
         "name": "benchmark",
         "port": 0,
         "auth_enabled": key,

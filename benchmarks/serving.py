@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks import loads
 from benchmarks.bare import Bare
 from benchmarks.goals import at_most
-from benchmarks.rounds import compared, interleaved_blocks, summary
+from benchmarks.rounds import Block, compared, interleaved_blocks, summary
 from benchmarks.service import CLIENT, THREADS, served
 
 ROUNDS = 9
@@ -34,7 +35,7 @@ def against_bare(name: str, *, rounds: int, calls: int) -> dict[str, Any]:
         folder = Path(temporary)
         load = loads.make(name, folder / "bundles")
         with served(folder / "server", load) as server, Bare(load, THREADS, folder) as bare:
-            sides = {
+            sides: dict[str, Callable[[], Block]] = {
                 "bare_session": lambda: bare.session(calls),
                 "bare_pipeline": lambda: bare.pipeline(calls),
                 "service": lambda: server.block(calls),

@@ -39,7 +39,7 @@ def bundle(folder: Path, name: str = "small") -> Path:
 def _model() -> bytes:
     # One small matrix for all layers: weights that fill the cache would measure whose copy is in it.
     random = np.random.default_rng(0)
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "axes": np.array([1, 2], np.int64),
         "rows": np.array([0], np.int64),
         "w0": random.normal(size=(3, WIDTH)).astype(np.float32),
