@@ -94,10 +94,10 @@ class Examples:
             raise InvalidTensor(f"{what} holds NaN or infinity; send finite values only")
         with np.errstate(over="ignore"):
             converted = values.astype(dtype)
-        if kind == "int64_list" and not np.array_equal(converted.astype(np.int64), values):
-            raise InvalidTensor(f"{what} holds values that {self._expected.dtype} does not; send values in its range")
         if not np.isfinite(converted).all():
             raise InvalidTensor(f"{what} holds values outside the range of {self._expected.dtype}")
+        if kind == "int64_list" and not np.array_equal(converted.astype(np.int64), values):
+            raise InvalidTensor(f"{what} holds values that {self._expected.dtype} does not; send values in its range")
         return converted.reshape(shape)
 
     def _check_shape(self) -> None:

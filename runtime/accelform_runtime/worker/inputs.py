@@ -26,7 +26,7 @@ def key_of(sent: Iterable[str], bundle: Bundle) -> str:
     names = sorted(sent)
     if len(names) == 1 and names[0] in (expected.name, expected.alias):
         return names[0]
-    known = [name for name in names if name in (expected.alias, expected.name)][:1]
+    known = [name for name in (expected.alias, expected.name) if name in names][:1]
     extra = [name for name in names if name not in known]
     raise InvalidRequest(
         f"the model takes one input, {expected.name!r} or {expected.alias!r}; sent: {', '.join(names) or 'none'}. "

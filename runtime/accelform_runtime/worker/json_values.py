@@ -85,9 +85,7 @@ def to_numbers(value: Any, dtype_name: str, what: str) -> NDArray[Any]:
     try:
         values = np.array(flat, dtype=np.uint64 if dtype == np.uint64 else np.int64)
     except OverflowError as error:
-        raise InvalidTensor(
-            f"{what} holds a whole number that {dtype_name} does not; send numbers in its range"
-        ) from error
+        raise _too_large(what, dtype_name) from error
     if dtype.kind != "b":
         limits = np.iinfo(dtype)
         outside = (values < limits.min) | (values > limits.max)
@@ -158,9 +156,7 @@ def _floats(flat: list[Any], dtype: np.dtype[Any], dtype_name: str, what: str, s
     try:
         values = np.array(flat, dtype=np.float64)
     except OverflowError as error:
-        raise InvalidTensor(
-            f"{what} holds a whole number that {dtype_name} does not; send numbers in its range"
-        ) from error
+        raise _too_large(what, dtype_name) from error
     with np.errstate(over="ignore"):
         converted = values.astype(dtype)
     lost = np.isfinite(values) & ~np.isfinite(converted)
