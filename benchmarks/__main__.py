@@ -13,7 +13,7 @@ from benchmarks import machine, numerics_doc, readme
 from benchmarks.peer_tools.environment import PeersUnavailable
 
 SERVING = ("serving", "small_model", "saturation", "secure", "start", "overload", "swap", "gate", "peer_servers")
-NAMES = ("numerics", "peers", "conformance", "where", "families", *SERVING, "lifecycle", "accuracy")
+NAMES = ("numerics", "peers", "conformance", "where", "decode", "families", *SERVING, "lifecycle", "accuracy")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -14,6 +14,9 @@ from typing import Any
 
 from accelform_runtime.worker.frames import Connection, Frame, Kind, Outgoing
 
+MODULE = "accelform_runtime.worker"
+AS_FILE_3 = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
+"""Starts a program with its socket as file 3, as the front does."""
 SECONDS = 60.0
 """Longest wait for one answer."""
 
@@ -78,8 +81,7 @@ def running_worker(folder: Path) -> Iterator[Worker]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ACCELFORM")}
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            # The socket becomes file 3, as the front hands it over.
-            ["/bin/sh", "-c", f'exec "$0" -s -m accelform_runtime.worker 3<&{theirs.fileno()}', sys.executable],
+            [sys.executable, "-ISc", AS_FILE_3, str(theirs.fileno()), sys.executable, "-s", "-m", MODULE],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
