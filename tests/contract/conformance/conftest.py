@@ -41,6 +41,9 @@ SERVERS: dict[str, dict[str, Any]] = {
 }
 """Settings of a server by its name in the tables; `value` has a model of one value, `root` may load others."""
 
+MOST = 9
+"""Servers at once; those of the other transport are stopped then. No test uses both."""
+
 __all__ = ["bundle", "start", "started"]
 
 
@@ -134,11 +137,14 @@ def server(
     value_bundle: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Server:
-    """server(name, tls=False): the server of that name in SERVERS; each is started once."""
+    """server(name, tls=False): the server of that name in SERVERS; it stays until many others are wanted."""
     running: dict[tuple[str, bool], Service] = {}
 
     def find(name: str, *, tls: bool = False) -> Service:
         if (name, tls) not in running:
+            if len(running) >= MOST:
+                for other in [key for key in running if key[1] is not tls]:
+                    assert running.pop(other).terminate() == 0
             settings = dict(SERVERS[name])
             if name == "root":
                 settings["model_root"] = str(model_root)
