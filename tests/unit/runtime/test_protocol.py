@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
 
 import accelform_runtime.protocol as protocol
-from accelform_runtime.protocol import model_pb2, predict_pb2, tensor_pb2, types_pb2
+from accelform_runtime.protocol import (
+    example_pb2,
+    inference_pb2,
+    management_pb2,
+    metadata_pb2,
+    model_pb2,
+    predict_pb2,
+    services_pb2,
+    signature_pb2,
+    status_pb2,
+    tensor_pb2,
+    types_pb2,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -35,6 +48,36 @@ FIELDS = {
     model_pb2.ModelSpec: {"name": 1, "version": 2, "signature_name": 3, "version_label": 4},
     predict_pb2.PredictRequest: {"model_spec": 1, "inputs": 2, "output_filter": 3},
     predict_pb2.PredictResponse: {"outputs": 1, "model_spec": 2},
+    example_pb2.Feature: {"bytes_list": 1, "float_list": 2, "int64_list": 3},
+    example_pb2.Features: {"feature": 1},
+    example_pb2.Example: {"features": 1},
+    inference_pb2.Input: {"example_list": 1, "example_list_with_context": 2},
+    inference_pb2.ExampleListWithContext: {"examples": 1, "context": 2},
+    inference_pb2.ClassificationRequest: {"model_spec": 1, "input": 2},
+    inference_pb2.ClassificationResponse: {"result": 1, "model_spec": 2},
+    inference_pb2.RegressionResponse: {"result": 1, "model_spec": 2},
+    inference_pb2.Class: {"label": 1, "score": 2},
+    inference_pb2.InferenceTask: {"model_spec": 1, "method_name": 2},
+    inference_pb2.InferenceResult: {"model_spec": 1, "classification_result": 2, "regression_result": 3},
+    inference_pb2.MultiInferenceRequest: {"tasks": 1, "input": 2},
+    inference_pb2.MultiInferenceResponse: {"results": 1},
+    metadata_pb2.GetModelMetadataRequest: {"model_spec": 1, "metadata_field": 2},
+    metadata_pb2.GetModelMetadataResponse: {"model_spec": 1, "metadata": 2},
+    metadata_pb2.SignatureDefMap: {"signature_def": 1},
+    signature_pb2.SignatureDef: {"inputs": 1, "outputs": 2, "method_name": 3},
+    signature_pb2.TensorInfo: {"name": 1, "dtype": 2, "tensor_shape": 3},
+    management_pb2.GetModelStatusRequest: {"model_spec": 1},
+    management_pb2.ModelVersionStatus: {"version": 1, "state": 2, "status": 3},
+    management_pb2.ReloadConfigRequest: {"config": 1},
+    management_pb2.ReloadConfigResponse: {"status": 1},
+    management_pb2.ModelConfig: {
+        "name": 1,
+        "base_path": 2,
+        "model_platform": 4,
+        "model_version_policy": 7,
+        "version_labels": 8,
+    },
+    status_pb2.StatusProto: {"error_code": 1, "error_message": 2},
 }
 
 
@@ -44,15 +87,39 @@ def test_field_numbers(message):
     assert {field.name: field.number for field in message.DESCRIPTOR.fields} == FIELDS[message]
 
 
-def test_full_names():
-    """Packages, messages and the method have TensorFlow Serving's public names."""
-    service = predict_pb2.DESCRIPTOR.services_by_name["PredictionService"]
+METHODS = {
+    "PredictionService": {
+        "Classify": ("ClassificationRequest", "ClassificationResponse"),
+        "Regress": ("RegressionRequest", "RegressionResponse"),
+        "Predict": ("PredictRequest", "PredictResponse"),
+        "MultiInference": ("MultiInferenceRequest", "MultiInferenceResponse"),
+        "GetModelMetadata": ("GetModelMetadataRequest", "GetModelMetadataResponse"),
+    },
+    "ModelService": {
+        "GetModelStatus": ("GetModelStatusRequest", "GetModelStatusResponse"),
+        "HandleReloadConfigRequest": ("ReloadConfigRequest", "ReloadConfigResponse"),
+    },
+}
 
-    assert service.full_name == protocol.PREDICTION_SERVICE == "tensorflow.serving.PredictionService"
-    assert [method.name for method in service.methods] == ["Predict"]
+
+@pytest.mark.parametrize("service", METHODS)
+def test_services(service):
+    """Services, methods and their messages have TensorFlow Serving's public names."""
+    described = services_pb2.DESCRIPTOR.services_by_name[service]
+
+    assert described.full_name == f"tensorflow.serving.{service}"
+    assert {
+        method.name: (method.input_type.full_name, method.output_type.full_name) for method in described.methods
+    } == {
+        name: tuple(f"tensorflow.serving.{message}" for message in messages)
+        for name, messages in METHODS[service].items()
+    }
+
+
+def test_names_as_text():
+    """The names that clients dial are those of the descriptions."""
+    assert protocol.PREDICTION_SERVICE == "tensorflow.serving.PredictionService"
     assert protocol.PREDICT == "/tensorflow.serving.PredictionService/Predict"
-    assert service.methods[0].input_type.full_name == "tensorflow.serving.PredictRequest"
-    assert service.methods[0].output_type.full_name == "tensorflow.serving.PredictResponse"
     assert tensor_pb2.TensorProto.DESCRIPTOR.full_name == "tensorflow.TensorProto"
 
 
@@ -101,14 +168,17 @@ def test_a_request_as_bytes():
     assert request.SerializeToString() == b"\x12" + bytes([len(entry)]) + entry
 
 
+@pytest.mark.skipif(shutil.which("go") is None, reason="needs Go, whose modules are generated too")
 def test_generated_modules_are_fresh(tmp_path):
     """The committed modules are what the .proto files give; tools/generate_protocol.py writes them."""
     generate = runpy.run_path(str(ROOT / "tools" / "generate_protocol.py"))["generate"]
+    (tmp_path / "front").mkdir()
 
     assert generate(tmp_path) == 0
 
-    fresh = {path.name: path.read_text() for path in (tmp_path / "accelform_runtime" / "protocol").iterdir()}
-    folder = ROOT / "runtime" / "accelform_runtime" / "protocol"
-    committed = {path.name: path.read_text() for path in folder.glob("*_pb2.py*")}
-    assert sorted(fresh) == sorted(committed)
-    assert [name for name in fresh if fresh[name] != committed[name]] == []
+    for folder, pattern in (("accelform_runtime/protocol", "*_pb2.py*"), ("front/wire", "*.pb.go")):
+        fresh = {path.name: path.read_text() for path in (tmp_path / folder).iterdir()}
+        committed = {path.name: path.read_text() for path in (ROOT / "runtime" / folder).glob(pattern)}
+        assert fresh
+        assert sorted(fresh) == sorted(committed)
+        assert [name for name in fresh if fresh[name] != committed[name]] == []

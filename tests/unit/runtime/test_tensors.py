@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from accelform_runtime.errors import InvalidTensor
-from accelform_runtime.protocol import tensor_pb2, tensors, types_pb2
+from accelform_runtime.protocol import tensor_pb2, tensors, types_pb2, wire
 
 DTYPES = ["f4", "f8", "i4", "u1", "i2", "i1", "c8", "i8", "?", "u2", "c16", "f2", "u4", "u8"]
 
@@ -59,6 +59,12 @@ def test_strings_survive_the_wire(items):
         ("DT_UINT32", "uint32_val", [1, 2**32 - 1], np.array([1, 2**32 - 1], np.uint32)),
         ("DT_UINT64", "uint64_val", [1, 2**64 - 1], np.array([1, 2**64 - 1], np.uint64)),
         ("DT_HALF", "half_val", [0x3C00, 0xC000], np.array([1, -2], np.float16)),
+        ("DT_BFLOAT16", "half_val", [0x3F80, 0xC000], np.array([1, -2], np.float32)),
+        ("DT_QINT8", "int_val", [-128, 7], np.array([-128, 7], np.int8)),
+        ("DT_QUINT8", "int_val", [0, 255], np.array([0, 255], np.uint8)),
+        ("DT_QINT16", "int_val", [-1, 7], np.array([-1, 7], np.int16)),
+        ("DT_QUINT16", "int_val", [0, 65535], np.array([0, 65535], np.uint16)),
+        ("DT_QINT32", "int_val", [-1, 7], np.array([-1, 7], np.int32)),
         ("DT_COMPLEX64", "scomplex_val", [1, 2, 3, 4], np.array([1 + 2j, 3 + 4j], np.complex64)),
         ("DT_COMPLEX128", "dcomplex_val", [1, 2, 3, 4], np.array([1 + 2j, 3 + 4j])),
     ],
@@ -71,6 +77,57 @@ def test_typed_lists(dtype, field, listed, expected):
 
     assert back.dtype == expected.dtype
     assert np.array_equal(back, expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(DTYPES).flatmap(lambda kind: arrays.arrays(kind, arrays.array_shapes(max_dims=3, max_side=4))))
+def test_typed_lists_survive_the_wire(values):
+    """Every numeric array comes back from its typed list, too; of a NaN only that it is one."""
+    message = tensor_pb2.TensorProto()
+    tensors.fill_listed(message, values)
+    back = tensors.to_numpy(tensor_pb2.TensorProto.FromString(message.SerializeToString()))
+
+    assert not message.tensor_content
+    assert (back.dtype, back.shape) == (values.dtype, values.shape)
+    assert np.array_equal(back, values, equal_nan=values.dtype.kind in "fc")
+
+
+def test_bfloat16_is_widened():
+    """NumPy has no bfloat16; each of its values is a float32."""
+    message = proto(types_pb2.DT_BFLOAT16, [3], tensor_content=np.array([0x3FC0, 0x8000, 0x7F80], "<u2").tobytes())
+
+    back = tensors.to_numpy(message)
+
+    assert (back.dtype, back.tolist()) == (np.float32, [1.5, -0.0, np.inf])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=3), st.binary(min_size=127, max_size=300)), min_size=1, max_size=5))
+def test_strings_in_tensor_content(items):
+    """TensorFlow's packed form of strings, lengths first, is read; one byte more or less is refused."""
+    packed = b"".join(wire.varint(len(item)) for item in items) + b"".join(items)
+
+    assert tensors.to_numpy(proto(types_pb2.DT_STRING, [len(items)], tensor_content=packed)).tolist() == items
+    for damaged in (packed + b"x", packed[:-1]):
+        if damaged:
+            with pytest.raises(InvalidTensor):
+                tensors.to_numpy(proto(types_pb2.DT_STRING, [len(items)], tensor_content=damaged))
+
+
+def test_lists_in_pieces():
+    """A typed list that comes in several pieces, or value by value, is one list."""
+    head = proto(types_pb2.DT_FLOAT, [3]).SerializeToString()
+    pieces = b"\x2a\x04\0\0\x80\x3f" + b"\x2d\0\0\0\x40" + b"\x2a\x04\0\0\x40\x40"
+
+    assert tensors.to_numpy(tensor_pb2.TensorProto.FromString(head + pieces)).tolist() == [1, 2, 3]
+
+
+def test_unknown_fields_are_passed_over():
+    """Fields of later versions do no harm to the list beside them, whatever they hold."""
+    message = proto(types_pb2.DT_FLOAT, [2], float_val=[1, 2]).SerializeToString()
+    unknown = b"\xfa\x07\x06\x2a\x04\0\0\0\0" + b"\xf8\x07\x2a" + b"\xfd\x07\x2a\x04\0\0"
+
+    assert tensors.to_numpy(tensor_pb2.TensorProto.FromString(unknown + message)).tolist() == [1, 2]
 
 
 def test_last_value_repeats():
@@ -96,6 +153,12 @@ def test_last_value_repeats():
         (proto(types_pb2.DT_HALF, [1], half_val=[65536]), "outside 0 to 65535"),
         (proto(types_pb2.DT_COMPLEX64, [1], scomplex_val=[1, 2, 3]), "in turn"),
         (proto(types_pb2.DT_STRING, [2], string_val=[b"a"]), "1 values"),
+        (proto(types_pb2.DT_BFLOAT16, [1], half_val=[65536]), "outside 0 to 65535"),
+        (proto(types_pb2.DT_QUINT8, [1], int_val=[256]), "outside 0 to 255"),
+        (proto(types_pb2.DT_STRING, [3], tensor_content=b"\x01a"), "too few for the lengths of 3"),
+        (proto(types_pb2.DT_STRING, [1], tensor_content=b"\xff" * 11), "too long"),
+        (proto(types_pb2.DT_STRING, [1], tensor_content=b"\xff"), "cut short"),
+        (proto(types_pb2.DT_STRING, [1], tensor_content=b"\x05ab"), "their lengths add up to 5"),
         (proto(types_pb2.DT_VARIANT, [1]), "DT_VARIANT"),
         (proto(types_pb2.DT_INVALID, [1]), "DT_INVALID"),
         (proto(999, [1]), "unknown type 999"),
