@@ -60,15 +60,18 @@ def overheads(found: Mapping[str, Sequence[Block]]) -> dict[str, float]:
 
 
 def standing(overhead: Mapping[str, float]) -> dict[str, Any]:
-    """Our overhead over the tools' median, and over the best tool's."""
+    """Our overhead over the tools' median, and how far it is above the best tool's.
+
+    Where half the tools seem to add nothing there is no ratio to tell: `over_median` is None, and a longer run is due.
+    """
     tools = {side: value for side, value in overhead.items() if side not in (OURS, *FLOOR, *SECOND_ROW)}
     if not tools:
         return {}
-    best = min(tools, key=lambda side: tools[side])
+    best, middle = min(tools, key=lambda side: tools[side]), statistics.median(tools.values())
     return {
         "best_tool": best,
-        "over_best": round(overhead[OURS] / tools[best], 4),
-        "over_median": round(overhead[OURS] / statistics.median(tools.values()), 4),
+        "above_best_ms": round(overhead[OURS] - tools[best], 3),
+        "over_median": round(overhead[OURS] / middle, 4) if middle > 0 else None,
     }
 
 
@@ -100,10 +103,9 @@ def _one(
     overhead = overheads(found)
     place = standing(overhead)
     if place:
-        goals += [
-            at_most(f"{name}: our overhead over the median of the tools'", place["over_median"], 0.5),
-            at_most(f"{name}: our overhead over the best tool's", place["over_best"], 1.0),
-        ]
+        goals.append(at_most(f"{name}: ms that our overhead is above the best tool's", place["above_best_ms"], 0.0))
+        if place["over_median"] is not None:
+            goals.append(at_most(f"{name}: our overhead over the median of the tools'", place["over_median"], 0.5))
     return {
         "load": load.what,
         **{side: {**summary(blocks), "pss_mib": memory[side]} for side, blocks in found.items()},

@@ -48,6 +48,16 @@ def cpu_seconds(pid: int) -> float:
     return ticks / TICKS
 
 
+def cpu_by_process(pid: int) -> dict[str, float]:
+    """Seconds of each process of the tree by its command's name and place: `0 accelform-front`, `1 python`."""
+    found = {}
+    for place, member in enumerate(tree(pid)):
+        if fields := _stat(member):
+            name = (PROC / str(member) / "comm").read_text(encoding="utf-8").strip()
+            found[f"{place} {name}"] = sum(int(value) for value in fields[11:13]) / TICKS
+    return found
+
+
 def census(pid: int) -> Census:
     """Counts what the tree below `pid` holds; processes that end meanwhile are left out."""
     members = tree(pid)

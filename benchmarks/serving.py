@@ -10,8 +10,9 @@ from typing import Any
 from benchmarks import loads
 from benchmarks.bare import Bare
 from benchmarks.goals import at_most
+from benchmarks.processes import cpu_by_process
 from benchmarks.rounds import Block, compared, interleaved_blocks, summary
-from benchmarks.service import CLIENT, THREADS, served
+from benchmarks.service import CLIENT, THREADS, Server, served
 
 ROUNDS = 9
 CALLS = 60
@@ -29,6 +30,14 @@ def run() -> dict[str, Any]:
     return found
 
 
+def _by_process(server: Server, calls: int) -> dict[str, float]:
+    """Milliseconds of processor time per call in each of the server's processes, over one more block."""
+    before = cpu_by_process(server.pid)
+    answered = server.load(count=calls).ok
+    after = cpu_by_process(server.pid)
+    return {name: round(1000 * (after[name] - before[name]) / answered, 3) for name in after if name in before}
+
+
 def against_bare(name: str, *, rounds: int, calls: int) -> dict[str, Any]:
     """The load `name` served and bare, in turning blocks of `calls`."""
     with tempfile.TemporaryDirectory(prefix="accelform-bench-") as temporary:
@@ -43,11 +52,13 @@ def against_bare(name: str, *, rounds: int, calls: int) -> dict[str, Any]:
             for side in sides.values():
                 side()
             found = interleaved_blocks(sides, rounds=rounds)
+            shares = _by_process(server, 2 * calls)
     return {
         "load": load.what,
         "client": CLIENT,
         "threads": THREADS,
         "rounds": rounds,
+        "cpu_ms_per_call_by_process": shares,
         **{side: summary(blocks) for side, blocks in found.items()},
         **{
             f"service_over_{side}": compared(found["service"], found[side])

@@ -31,7 +31,14 @@ def test_standing_is_among_tools_that_somebody_serves_with() -> None:
     """The bare Python servers, and a tool's second row, are no rivals: they would move the median."""
     overhead = {OURS: 0.5, "mosec": 1.0, "mlserver": 2.0, "litserve": 4.0, "grpc.aio": 0.1, "mlserver, defaults": 9.0}
 
-    assert standing(overhead) == {"best_tool": "mosec", "over_best": 0.5, "over_median": 0.25}
+    assert standing(overhead) == {"best_tool": "mosec", "above_best_ms": -0.5, "over_median": 0.25}
+
+
+def test_no_ratio_to_tools_that_seem_to_add_nothing() -> None:
+    """Over a number below zero every ratio would look like a victory."""
+    found = standing({OURS: 0.5, "mosec": -0.1, "mlserver": -0.2})
+
+    assert (found["above_best_ms"], found["over_median"]) == (0.7, None)
 
 
 def test_standing_needs_another_tool() -> None:
