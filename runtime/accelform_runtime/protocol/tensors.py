@@ -19,8 +19,10 @@ from accelform_runtime.protocol import strings, tensor_pb2, types_pb2, wire
 MAX_ELEMENTS: Final = 8 * 1024 * 1024
 """Most elements one tensor may have: two 1920x1080 RGB images, or 32 MiB of float32.
 
-It bounds the broadcast form, where one value stands for a whole shape and a tiny message would fill the memory.
+A message brings the bytes of so many, unless one value stands for them all.
 """
+MAX_FILLED_BYTES: Final = 32 * 1024 * 1024
+"""Most bytes that one value may be repeated for; a tiny message would fill the memory otherwise."""
 MAX_RANK: Final = 16
 
 _NUMERIC: Final[dict[int, tuple[np.dtype[Any], str]]] = {
@@ -58,6 +60,7 @@ _FIXED: Final = {
 """Lists whose packed form on the wire is what NumPy reads: their field numbers and element types."""
 _BY_DTYPE: Final = {dtype: number for number, (dtype, _) in _NUMERIC.items()}
 _BY_NAME: Final = {str(types_pb2.DataType.Name(number)): number for number in _NUMERIC}
+
 if sys.byteorder != "little":
     raise ImportError("tensor_content is little-endian and is read without swapping")
 
@@ -118,10 +121,8 @@ def to_numpy(proto: tensor_pb2.TensorProto) -> NDArray[Any]:
                 f"tensor_content has {len(content)} bytes, shape {list(shape)} of {dtype_name(proto.dtype)} "
                 f"needs {count * dtype.itemsize}"
             )
-        listed = np.frombuffer(content, dtype=dtype)
-    else:
-        listed = _fill(_listed(proto, dtype, field), shape, count, field)
-    return (_widened(listed) if proto.dtype == types_pb2.DT_BFLOAT16 else listed).reshape(shape)
+        return _widened(proto, np.frombuffer(content, dtype=dtype)).reshape(shape)
+    return _fill(_widened(proto, _listed(proto, dtype, field)), shape, count, field).reshape(shape)
 
 
 def from_numpy(values: NDArray[Any]) -> tensor_pb2.TensorProto:
@@ -229,8 +230,12 @@ def _fixed(proto: tensor_pb2.TensorProto, number: int, dtype: str) -> NDArray[An
     return np.concatenate(parts) if parts else np.empty(0, np.dtype(dtype))
 
 
-def _widened(patterns: NDArray[Any]) -> NDArray[np.float32]:
-    return (patterns.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+def _widened(proto: tensor_pb2.TensorProto, values: NDArray[Any]) -> NDArray[Any]:
+    if proto.dtype != types_pb2.DT_BFLOAT16:
+        return values
+    patterns = values.astype(np.uint32)
+    patterns <<= 16
+    return patterns.view(np.float32)
 
 
 def _within(values: Any, least: int, most: int, number: int, field: str) -> NDArray[np.int64]:
@@ -245,6 +250,10 @@ def _fill(values: NDArray[Any], shape: tuple[int, ...], count: int, field: str) 
         return values
     if values.size == 0 or values.size > count:
         raise InvalidTensor(f"{field} has {values.size} values, shape {list(shape)} needs {count}")
+    if count * values.itemsize > MAX_FILLED_BYTES:
+        raise InvalidTensor(
+            f"{field} has {values.size} values for shape {list(shape)}, which is too large for that; send all values"
+        )
     filled = np.empty(count, dtype=values.dtype)
     filled[: values.size] = values
     filled[values.size :] = values[-1]

@@ -143,6 +143,7 @@ def test_last_value_repeats():
         (proto(types_pb2.DT_FLOAT, [2**32, 2**32], float_val=[1]), "too large"),
         (proto(types_pb2.DT_FLOAT, [2**62, 0], float_val=[]), "too large"),
         (proto(types_pb2.DT_FLOAT, [tensors.MAX_ELEMENTS + 1], float_val=[1]), "too large"),
+        (proto(types_pb2.DT_DOUBLE, [4096, 2048], double_val=[1]), "too large for that; send all values"),
         (proto(types_pb2.DT_FLOAT, [1] * 17, float_val=[1]), "dimensions"),
         (proto(types_pb2.DT_FLOAT, [2], tensor_content=b"1234567"), "7 bytes"),
         (proto(types_pb2.DT_FLOAT, [2], float_val=[1, 2, 3]), "3 values"),
