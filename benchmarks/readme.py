@@ -53,10 +53,21 @@ def render() -> str:
     ]
     body = "".join(f"| {label} | {value} |\n" for label, value in rows)
     return (
-        f"Medians on {machine['cores']} cores ({machine['processor']}), {machine['memory_gib']:.0f} GiB, "
+        f"Medians on {machine['cores']} cores ({_processors()}), {machine['memory_gib']:.0f} GiB, "
         f"onnxruntime {machine['packages']['onnxruntime']}; `make bench` measures them on yours.\n\n"
         f"| What | Measured |\n| --- | --- |\n{body}"
     )
+
+
+def _processors() -> str:
+    """The processor, or each with what was measured on it where results are from several machines."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        processor = json.loads(path.read_text(encoding="utf-8"))["machine"]["processor"]
+        found.setdefault(processor, []).append(path.stem)
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{processor}: {', '.join(names)}" for processor, names in found.items())
 
 
 def _result(name: str) -> dict[str, Any]:
