@@ -43,7 +43,7 @@ func open(s *settings.Settings, log *telemetry.Log) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
-	traces, err := telemetry.NewTraces(context.Background(), s, "")
+	traces, err := telemetry.NewTraces(context.Background(), s, s.RuntimeVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func open(s *settings.Settings, log *telemetry.Log) (*served, error) {
 			return nil, err
 		}
 	}
-	metrics.Watch(opened.device.Waiting, opened.server.InFlight, opened.device.Serving, notAfter, opened.connections)
+	metrics.Watch(opened.device.Waiting, opened.server.InFlight, opened.server.Ready, notAfter, opened.connections)
 	go opened.server.Serve(listener)
 	log.Write("listening", "address", s.ListenAddress, "port", portOf(listener), "authentication", guard.Describe(),
 		"tls", certificates != nil)
@@ -86,7 +86,7 @@ func (o *served) openHTTP(
 	}
 	handler := rest.New(rest.Deps{
 		Settings: o.settings, Log: o.log, Metrics: metrics, Traces: o.traces, Admit: guard.Admit,
-		Ready: o.device.Serving, Live: func() bool { return true },
+		Ready: o.server.Ready, Live: func() bool { return true },
 		Status: o.server.Status, Metadata: o.server.Metadata, Score: o.server.ScoreHTTP,
 	})
 	if certificates != nil {

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from accelform_runtime import __version__
 from accelform_runtime.device.bundle import Bundle
 from accelform_runtime.device.lock import DeviceLock, Resident
 from accelform_runtime.errors import ConfigInvalid
@@ -36,6 +37,7 @@ def become_front(config: ServiceConfig, config_path: Path, model_folder: Path, l
             "model_name": bundle.name,
             "model_version": bundle.version,
             "worker_command": worker_command(),
+            "runtime_version": __version__,
         }
         arguments = [
             *("--model-dir", str(model_folder), "--config", str(config_path)),

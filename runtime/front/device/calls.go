@@ -9,6 +9,9 @@ import (
 	"accelform/front/refusal"
 )
 
+// patience is how long a caller waits before the call's Waiting tells it something.
+const patience = 50 * time.Millisecond
+
 // limits are the settings that bound a call.
 type limits struct {
 	queue int           // calls that may wait, besides the one that runs
@@ -28,9 +31,15 @@ func (r *resident) score(ctx context.Context, id uint64, call Call, l limits) (*
 	if refused := r.enter(t, l); refused != nil {
 		return nil, refused
 	}
+	r.sendNow()
 	deadline := time.NewTimer(time.Until(t.deadline))
 	defer deadline.Stop()
-	var turn <-chan time.Time
+	var turn, long <-chan time.Time
+	if call.Waiting != nil {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		long = timer.C
+	}
 	if l.wait > 0 {
 		timer := time.NewTimer(time.Until(call.Arrived.Add(l.wait)))
 		defer timer.Stop()
@@ -52,6 +61,8 @@ func (r *resident) score(ctx context.Context, id uint64, call Call, l limits) (*
 				return r.leave(t, r.busy("the FPGA was busy for longer than max_request_wait_time_ms; try again later"))
 			}
 			turn = nil
+		case <-long:
+			call.Waiting()
 		}
 	}
 }
@@ -67,7 +78,6 @@ func (r *resident) enter(t *task, l limits) *refusal.Refusal {
 	}
 	r.tasks++
 	r.line.put(t)
-	r.poke()
 	return nil
 }
 

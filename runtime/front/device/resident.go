@@ -40,7 +40,8 @@ type resident struct {
 	mu      sync.Mutex
 	wake    chan struct{} // of size 1: something in the line has changed
 	line    line
-	tasks   int // that somebody waits for
+	writing bool // somebody writes a frame
+	tasks   int  // that somebody waits for
 	idle    chan struct{}
 	process *worker.Process // nil while there is none that serves
 	about   *worker.About
@@ -176,47 +177,78 @@ func (r *resident) hangs() bool {
 	return len(r.line.flights) > 0 && time.Since(r.line.flights[0].since) > r.hang
 }
 
-// send is the only one who writes to the process: a write may have to wait until the worker reads.
+// send writes what the line gives, whenever there is something.
 func (r *resident) send(process *worker.Process, quit <-chan struct{}) {
 	for {
 		r.mu.Lock()
-		var drop uint64
-		if len(r.line.drops) > 0 {
-			drop, r.line.drops = r.line.drops[0], r.line.drops[1:]
+		var write func() error
+		if !r.writing {
+			write = r.next(process)
 		}
-		now := time.Now()
-		var next *task
-		var kind worker.Kind
-		var meta any
-		if drop == 0 {
-			next = r.line.take()
-		}
-		if next == nil && drop == 0 {
-			r.mu.Unlock()
+		r.mu.Unlock()
+		if write == nil {
 			select {
 			case <-r.wake:
+				continue
 			case <-quit:
 				return
 			}
-			continue
 		}
-		if next == nil {
-			r.mu.Unlock()
-			if process.Send(worker.Drop, drop, nil, nil) != nil {
-				return
-			}
-			continue
-		}
-		kind, meta, body := next.message(now)
-		body.Ref() // the caller may leave, and free the message, while it is written
-		r.line.sent(next, now)
-		r.mu.Unlock()
-		err := process.Send(kind, next.id, meta, body)
-		body.Free()
-		if err != nil {
-			return // the reader sees the same end and cleans up
+		if !r.wrote(write()) {
+			return
 		}
 	}
+}
+
+// sendNow is a shorter way for a call that finds the FPGA idle: its own goroutine writes. Where the FPGA is not idle it
+// might have to wait until the worker reads again.
+func (r *resident) sendNow() {
+	r.mu.Lock()
+	var write func() error
+	if r.process != nil && !r.writing && len(r.line.flights) == 0 && len(r.line.drops) == 0 {
+		write = r.next(r.process)
+	}
+	r.mu.Unlock()
+	if write == nil || !r.wrote(write()) {
+		r.poke()
+	}
+}
+
+// next takes the next frame from the line; the caller holds the lock, calls the result without it, and then wrote. nil:
+// there is nothing to send now.
+func (r *resident) next(process *worker.Process) func() error {
+	if len(r.line.drops) > 0 {
+		drop := r.line.drops[0]
+		r.line.drops = r.line.drops[1:]
+		r.writing = true
+		return func() error { return process.Send(worker.Drop, drop, nil, nil) }
+	}
+	t := r.line.take()
+	if t == nil {
+		return nil
+	}
+	now := time.Now()
+	kind, meta, body := t.message(now)
+	body.Ref() // the caller may leave, and free the message, while it is written
+	r.line.sent(t, now)
+	r.writing = true
+	return func() error {
+		defer body.Free()
+		return process.Send(kind, t.id, meta, body)
+	}
+}
+
+// wrote ends what next began, and tells whether the process still listens; where it does not, who reads from it sees
+// the same end and cleans up.
+func (r *resident) wrote(err error) bool {
+	r.mu.Lock()
+	r.writing = false
+	more := len(r.line.waiting) > 0 || len(r.line.drops) > 0
+	r.mu.Unlock()
+	if more {
+		r.poke()
+	}
+	return err == nil
 }
 
 // receive hands the worker's answers to those who wait, until the socket ends.
@@ -226,38 +258,42 @@ func (r *resident) receive(process *worker.Process) error {
 		if err != nil {
 			return err
 		}
-		if err := r.take(frame); err != nil {
+		more, err := r.take(frame)
+		if err != nil {
 			r.log.Write("worker", "state", "confused", "message", err.Error())
 			process.Kill()
 			return err
 		}
-		r.poke()
+		if more {
+			r.poke()
+		}
 	}
 }
 
-func (r *resident) take(frame *worker.Frame) error {
+// take hands an answer to its call, and tells whether others wait.
+func (r *resident) take(frame *worker.Frame) (bool, error) {
 	result, progress, err := read(frame)
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t, err := r.line.answered(frame.ID, time.Now())
 	if err != nil {
-		return err
+		return false, err
 	}
 	if progress != nil {
 		t.total = progress.Total
 		if t.next() && !t.waiting {
 			r.line.put(t)
 		}
-		return nil
+	} else {
+		if result.answer != nil {
+			result.answer.Queued = t.begun.Sub(t.call.Arrived)
+		}
+		r.settle(t, result)
 	}
-	if result.answer != nil {
-		result.answer.Queued = t.begun.Sub(t.call.Arrived)
-	}
-	r.settle(t, result)
-	return nil
+	return len(r.line.waiting) > 0 || len(r.line.drops) > 0, nil
 }
 
 func read(frame *worker.Frame) (outcome, *worker.ProgressMeta, error) {

@@ -22,6 +22,8 @@ type Call struct {
 	// Certified asks for an answer that is known to equal the number format's definition.
 	Certified bool
 	Arrived   time.Time
+	// Waiting is called once when the answer takes its time, by the goroutine that scores; nil: nobody wants to know.
+	Waiting func()
 }
 
 // Answer is a call's reply, whose buffers the receiver frees.

@@ -60,7 +60,7 @@ func (s *Server) unary(method string, answer answerer) grpc.StreamHandler {
 }
 
 func (s *Server) answer(c *call, answer answerer) *refusal.Refusal {
-	if err := c.stream.SendHeader(metadata.Pairs(requestIDKey, c.requestID)); err != nil {
+	if err := c.stream.SetHeader(metadata.Pairs(requestIDKey, c.requestID)); err != nil {
 		return gone(err)
 	}
 	if refused := s.guard.Admit(first(c.headers, authorizationKey)); refused != nil {

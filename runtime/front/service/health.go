@@ -15,10 +15,13 @@ const (
 	healthPrefix      = "/grpc.health.v1.Health/"
 )
 
+// Ready is whether a client should send calls here.
+func (s *Server) Ready() bool { return s.device.Serving() && !s.stopping.Load() }
+
 // Update tells health checks and watchers whether calls are answered; no name is the whole server.
 func (s *Server) Update() {
 	state := grpc_health_v1.HealthCheckResponse_NOT_SERVING
-	if s.device.Serving() && !s.stopping.Load() {
+	if s.Ready() {
 		state = grpc_health_v1.HealthCheckResponse_SERVING
 	}
 	for _, name := range []string{"", predictionService, modelService} {

@@ -27,6 +27,7 @@ func (s *Server) ScoreHTTP(ctx context.Context, call rest.RestCall) ([]byte, [][
 	}
 	defer answer.Body.Free()
 	answer.Observe(call.Seen)
+	s.traces.Describe(ctx, *call.Seen)
 	for name, value := range answer.Log {
 		*call.Logged = append(*call.Logged, name, value)
 	}

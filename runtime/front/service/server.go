@@ -39,6 +39,7 @@ type Server struct {
 	settings *settings.Settings
 	log      *telemetry.Log
 	metrics  *telemetry.Metrics
+	traces   *telemetry.Traces
 	guard    *security.Guard
 	device   *device.Device
 	health   *health.Server
@@ -64,7 +65,7 @@ type Parts struct {
 func New(p Parts) *Server {
 	closing, end := context.WithCancel(context.Background())
 	s := &Server{
-		settings: p.Settings, log: p.Log, metrics: p.Metrics, guard: p.Guard, device: p.Device,
+		settings: p.Settings, log: p.Log, metrics: p.Metrics, traces: p.Traces, guard: p.Guard, device: p.Device,
 		health: health.NewServer(), closing: closing, close: end,
 	}
 	options := append([]grpc.ServerOption{

@@ -53,6 +53,8 @@ type Settings struct {
 	ModelVersion int64  `json:"model_version"`
 	// WorkerCommand starts a worker; its end of the socket pair is file descriptor 3.
 	WorkerCommand []string `json:"worker_command"`
+	// RuntimeVersion is the version of accelform_runtime.
+	RuntimeVersion string `json:"runtime_version"`
 }
 
 // Read decodes the settings in full; a field that is unknown or of another type is an error, since both sides are

@@ -134,6 +134,19 @@ func asRefusal(err error) *refusal.Refusal {
 	return refusal.Of(err)
 }
 
+// Describe adds to a call's span what the device told of it.
+func (t *Traces) Describe(ctx context.Context, c Call) {
+	if !t.Enabled() {
+		return
+	}
+	trace.SpanFromContext(ctx).SetAttributes(
+		attribute.Int("accelform.images", c.Images),
+		attribute.Float64("accelform.queue_wait_ms", Milliseconds(c.Queued)),
+		attribute.Float64("accelform.fpga.modelled_latency_ms", c.ModelledLatencyMs),
+		attribute.Float64("accelform.fpga.modelled_queue_ms", c.ModelledQueueMs),
+	)
+}
+
 // ReportTo writes a line when spans could not be sent, at most one a minute.
 func (t *Traces) ReportTo(log *Log) {
 	if t.Enabled() {
