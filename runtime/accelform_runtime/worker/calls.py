@@ -126,7 +126,7 @@ class Calls:
         meta = {
             "trailing": trailing,
             "log": log,
-            "modelled": dataclasses.asdict(times),
+            "modelled": vars(times),
             "images": call.question.count,
         }
         return Outgoing(Kind.DONE, call_id, meta, reply)
