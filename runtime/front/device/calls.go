@@ -25,7 +25,7 @@ func (r *resident) score(ctx context.Context, id uint64, call Call, l limits) (*
 	t := &task{
 		id:       id,
 		call:     call,
-		deadline: earliest(ctx, call.Arrived.Add(l.total)),
+		deadline: earliest(ctx, time.Now(), call.Arrived.Add(l.total)),
 		settled:  make(chan outcome, 1),
 	}
 	if refused := r.enter(t, l); refused != nil {

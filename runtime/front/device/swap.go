@@ -125,6 +125,9 @@ func (d *Device) Status(name string, number *int64) ([]*wire.ModelVersionStatus,
 	}
 	found := known.of(name, number)
 	if len(found) == 0 {
+		if number != nil && len(known.of(name, nil)) > 0 {
+			return nil, refusal.New(codes.NotFound, "could not find version %d of model %q here", *number, name)
+		}
 		return nil, refusal.New(codes.NotFound, "could not find any versions of model %q here", name)
 	}
 	return found, nil

@@ -42,6 +42,9 @@ func (a *Answer) Observe(seen *telemetry.Call) {
 	seen.ModelledOccupancyMs = a.Modelled.OccupancyMs
 }
 
+// margin is what a caller's deadline is shortened by, at most.
+const margin = 5 * time.Millisecond
+
 type outcome struct {
 	answer  *Answer
 	refused *refusal.Refusal
@@ -82,9 +85,15 @@ func (t *task) runMeta(now time.Time) worker.RunMeta {
 
 func milliseconds(took time.Duration) float64 { return float64(took) / float64(time.Millisecond) }
 
-// earliest is the sooner of a context's deadline and `limit`.
-func earliest(ctx context.Context, limit time.Time) time.Time {
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(limit) {
+// earliest is when an answer has to be there: a moment before the caller's own deadline, so that the caller learns why
+// there is none. At the deadline itself gRPC takes the stream away, and what the caller then sees is up to its clock.
+func earliest(ctx context.Context, now, limit time.Time) time.Time {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return limit
+	}
+	deadline = deadline.Add(-min(margin, deadline.Sub(now)/50))
+	if deadline.Before(limit) {
 		return deadline
 	}
 	return limit

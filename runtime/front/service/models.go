@@ -5,7 +5,6 @@ import (
 
 	"accelform/front/device"
 	"accelform/front/refusal"
-	"accelform/front/telemetry"
 	"accelform/front/wire"
 )
 
@@ -37,7 +36,7 @@ func (s *Server) Status(spec *wire.ModelSpec) (*wire.GetModelStatusResponse, *re
 	return &wire.GetModelStatusResponse{ModelVersionStatus: found}, refused
 }
 
-// handleReload swaps the resident model. As in TensorFlow Serving the outcome is a status inside the reply.
+// handleReload swaps the resident model. As in TensorFlow Serving a refusal is the call's own status.
 func (s *Server) handleReload(c *call, message *frame) (any, *refusal.Refusal) {
 	var request wire.ReloadConfigRequest
 	if refused := parse(message, &request, "ReloadConfigRequest"); refused != nil {
@@ -47,12 +46,7 @@ func (s *Server) handleReload(c *call, message *frame) (any, *refusal.Refusal) {
 	if refused == nil {
 		refused = s.device.Swap(c.ctx, wanted)
 	}
-	outcome := &wire.StatusProto{}
-	if refused != nil {
-		outcome.ErrorCode, outcome.ErrorMessage = wire.Code(refused.Code), refused.Message
-		c.fields = append(c.fields, "outcome", telemetry.CodeName(refused.Code), "why", refused.Message)
-	}
-	return &wire.ReloadConfigResponse{Status: outcome}, nil
+	return &wire.ReloadConfigResponse{Status: &wire.StatusProto{}}, refused
 }
 
 func wantedModel(config *wire.ModelServerConfig) (device.Wanted, *refusal.Refusal) {

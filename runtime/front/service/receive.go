@@ -17,9 +17,8 @@ type receiveKey struct{}
 func limitReceive(limit time.Duration) tap.ServerInHandle {
 	return func(ctx context.Context, _ *tap.Info) (context.Context, error) {
 		ctx, cancel := context.WithCancel(ctx)
-		timer := time.AfterFunc(limit, cancel)
-		context.AfterFunc(ctx, func() { timer.Stop() })
-		return context.WithValue(ctx, receiveKey{}, timer), nil
+		// gRPC ends its own context, and so this one, with the call.
+		return context.WithValue(ctx, receiveKey{}, time.AfterFunc(limit, cancel)), nil
 	}
 }
 
