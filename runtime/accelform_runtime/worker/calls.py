@@ -78,11 +78,6 @@ class Calls:
             import accelform_runtime.worker.pictures
         import accelform_runtime.worker.rest  # noqa: F401
 
-    @property
-    def under_way(self) -> int:
-        """Calls whose next value the front has not asked for yet."""
-        return len(self._under_way)
-
     def _begin(self, frame: Frame) -> _Call:
         meta, now = frame.meta, time.monotonic()
         question = methods.read(str(meta["method"]), frame.body, meta.get("spec") or {}, self._served)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from accelform_runtime.device.exactness import Exactness
 from accelform_runtime.device.fpga import Fpga
-from accelform_runtime.errors import InvalidRequest
 from accelform_runtime.protocol import (
     BITSTREAM_KEY,
-    CERTIFICATE,
     ENGINE_KEY,
     EXACTNESS_KEY,
     NO_BITSTREAM,
@@ -18,19 +14,6 @@ from accelform_runtime.protocol import (
 )
 
 Metadata = tuple[tuple[str, str], ...]
-
-
-def asks_for_certificate(metadata: Iterable[tuple[str, str | bytes]]) -> bool:
-    """Whether a call wants an answer that is known to equal the definition.
-
-    Raises InvalidRequest for a wish there is not.
-    """
-    for name, value in metadata:
-        if name == EXACTNESS_KEY:
-            if value != CERTIFICATE:
-                raise InvalidRequest(f"metadata {EXACTNESS_KEY} must be {CERTIFICATE!r}, or be left out")
-            return True
-    return False
 
 
 def model_metadata(fpga: Fpga) -> Metadata:
