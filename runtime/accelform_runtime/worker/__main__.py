@@ -28,6 +28,7 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from accelform_runtime.worker.frames import Connection, FrameInvalid
     from accelform_runtime.worker.logs import Log
+    from accelform_runtime.worker.priority import gently
 
     log = Log()
     log.take_over_logging()
@@ -36,9 +37,10 @@ def main() -> int:
         frame = connection.receive()
         if frame is None:
             return 0
-        from accelform_runtime.worker.loading import load  # after the first frame: its imports take a while
+        with gently(bool(frame.meta.get("beside"))):
+            from accelform_runtime.worker.loading import load  # after the first frame: its imports take a while
 
-        calls, code = load(frame, connection, log)
+            calls, code = load(frame, connection, log)
         if calls is None:
             return code
         calls.prepare()

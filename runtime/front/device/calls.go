@@ -12,6 +12,9 @@ import (
 // patience is how long a caller waits before the call's Waiting tells it something.
 const patience = 50 * time.Millisecond
 
+// precise is how near a deadline has to be for a timer of its own.
+const precise = time.Second
+
 // limits are the settings that bound a call.
 type limits struct {
 	queue int           // calls that may wait, besides the one that runs
@@ -32,18 +35,11 @@ func (r *resident) score(ctx context.Context, id uint64, call Call, l limits) (*
 		return nil, refused
 	}
 	r.sendNow()
-	deadline := time.NewTimer(time.Until(t.deadline))
-	defer deadline.Stop()
-	var turn, long <-chan time.Time
-	if call.Waiting != nil {
-		timer := time.NewTimer(patience)
+	var near <-chan time.Time
+	if left := time.Until(t.deadline); left < precise {
+		timer := time.NewTimer(left)
 		defer timer.Stop()
-		long = timer.C
-	}
-	if l.wait > 0 {
-		timer := time.NewTimer(time.Until(call.Arrived.Add(l.wait)))
-		defer timer.Stop()
-		turn = timer.C
+		near = timer.C
 	}
 	for {
 		select {
@@ -54,17 +50,31 @@ func (r *resident) score(ctx context.Context, id uint64, call Call, l limits) (*
 				return r.leave(t, refusal.New(codes.Canceled, "the caller left"))
 			}
 			return r.leave(t, tooLate())
-		case <-deadline.C:
+		case <-near:
 			return r.leave(t, tooLate())
-		case <-turn:
-			if r.waits(t) {
-				return r.leave(t, r.busy("the FPGA was busy for longer than max_request_wait_time_ms; try again later"))
+		case <-r.ticks.wait():
+			if refused := r.overdue(t, l); refused != nil {
+				return r.leave(t, refused)
 			}
-			turn = nil
-		case <-long:
-			call.Waiting()
 		}
 	}
+}
+
+// overdue tells why a call's waiting has to end, and lets the caller know of one that takes longer.
+func (r *resident) overdue(t *task, l limits) *refusal.Refusal {
+	now := time.Now()
+	waited := now.Sub(t.call.Arrived)
+	if !now.Before(t.deadline) {
+		return tooLate()
+	}
+	if l.wait > 0 && waited >= l.wait && r.waits(t) {
+		return r.busy("the FPGA was busy for longer than max_request_wait_time_ms; try again later")
+	}
+	if waited >= patience && t.call.Waiting != nil {
+		t.call.Waiting()
+		t.call.Waiting = nil
+	}
+	return nil
 }
 
 func (r *resident) enter(t *task, l limits) *refusal.Refusal {

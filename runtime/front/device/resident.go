@@ -37,6 +37,7 @@ type config struct {
 // resident is one model on the FPGA, in a process that is started anew when it crashes or hangs.
 type resident struct {
 	config
+	ticks   ticks
 	mu      sync.Mutex
 	wake    chan struct{} // of size 1: something in the line has changed
 	line    line
@@ -57,6 +58,7 @@ func load(ctx context.Context, c config) (*resident, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.load.Beside = false // from now on this is the one that serves
 	life, stop := context.WithCancel(context.Background())
 	r := &resident{config: c, wake: make(chan struct{}, 1), stop: stop, over: make(chan struct{})}
 	r.process, r.about = process, about

@@ -59,7 +59,9 @@ func (d *Device) Swap(ctx context.Context, wanted Wanted) *refusal.Refusal {
 }
 
 func (d *Device) loadWanted(ctx context.Context, folder string, wanted Wanted) (*resident, *refusal.Refusal) {
-	loaded, err := load(ctx, d.config(folder, wanted.Labels))
+	beside := d.config(folder, wanted.Labels)
+	beside.load.Beside = true
+	loaded, err := load(ctx, beside)
 	if err != nil {
 		return nil, swapRefusal(err)
 	}

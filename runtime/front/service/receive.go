@@ -1,7 +1,9 @@
 package service
 
 import (
+	"container/list"
 	"context"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,19 +15,77 @@ import (
 
 type receiveKey struct{}
 
-// limitReceive starts the time when a call's headers are there.
-func limitReceive(limit time.Duration) tap.ServerInHandle {
-	return func(ctx context.Context, _ *tap.Info) (context.Context, error) {
-		ctx, cancel := context.WithCancel(ctx)
-		// gRPC ends its own context, and so this one, with the call.
-		return context.WithValue(ctx, receiveKey{}, time.AfterFunc(limit, cancel)), nil
+// receiving are the calls whose messages have not arrived, oldest first. One clock looks after all of them, since a
+// timer for each call would cost more than the rest of what is done for it here.
+type receiving struct {
+	limit time.Duration
+	look  time.Duration
+
+	mu      sync.Mutex
+	calls   list.List // of *incoming
+	running bool
+}
+
+type incoming struct {
+	calls  *receiving
+	entry  *list.Element // nil once the message is there
+	late   time.Time
+	cancel context.CancelFunc
+}
+
+func newReceiving(limit time.Duration) *receiving {
+	return &receiving{limit: limit, look: max(min(limit/10, time.Second), time.Millisecond)}
+}
+
+// begin is gRPC's tap: a call's headers are there.
+func (r *receiving) begin(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	ctx, cancel := context.WithCancel(ctx) // gRPC ends its own context, and so this one, with the call
+	call := &incoming{calls: r, late: time.Now().Add(r.limit), cancel: cancel}
+	r.mu.Lock()
+	call.entry = r.calls.PushBack(call)
+	if !r.running {
+		r.running = true
+		go r.watch()
+	}
+	r.mu.Unlock()
+	return context.WithValue(ctx, receiveKey{}, call), nil
+}
+
+// watch ends calls whose time is over; it goes when there is none to watch.
+func (r *receiving) watch() {
+	ticker := time.NewTicker(r.look)
+	defer ticker.Stop()
+	for now := range ticker.C {
+		r.mu.Lock()
+		for front := r.calls.Front(); front != nil; front = r.calls.Front() {
+			oldest := front.Value.(*incoming)
+			if now.Before(oldest.late) {
+				break
+			}
+			r.calls.Remove(front)
+			oldest.entry = nil
+			oldest.cancel()
+		}
+		if r.calls.Len() == 0 {
+			r.running = false
+			r.mu.Unlock()
+			return
+		}
+		r.mu.Unlock()
 	}
 }
 
-// received ends the time; the message is there.
+// received ends the time of a call whose message is there.
 func received(ctx context.Context) {
-	if timer, ok := ctx.Value(receiveKey{}).(*time.Timer); ok {
-		timer.Stop()
+	call, ok := ctx.Value(receiveKey{}).(*incoming)
+	if !ok {
+		return
+	}
+	call.calls.mu.Lock()
+	defer call.calls.mu.Unlock()
+	if call.entry != nil {
+		call.calls.calls.Remove(call.entry)
+		call.entry = nil
 	}
 }
 

@@ -75,7 +75,7 @@ func New(p Parts) *Server {
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(uint32(p.Settings.MaxConcurrentStreams)),
 		grpc.ConnectionTimeout(settings.Seconds(p.Settings.HandshakeTimeoutSeconds)),
-		grpc.InTapHandle(limitReceive(settings.Seconds(p.Settings.ReceiveTimeoutSeconds))),
+		grpc.InTapHandle(newReceiving(settings.Seconds(p.Settings.ReceiveTimeoutSeconds)).begin),
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connectionWindow),
 		grpc.ReadBufferSize(buffer),

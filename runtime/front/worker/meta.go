@@ -9,6 +9,8 @@ type LoadMeta struct {
 	StrictModelSpec      bool             `json:"strict_model_spec"`
 	TensorContentReplies bool             `json:"tensor_content_replies"`
 	VersionLabels        map[string]int64 `json:"version_labels"`
+	// Beside another model that serves, loading shall leave it the processors.
+	Beside bool `json:"beside"`
 }
 
 // About is what a worker says of the model it has loaded.
