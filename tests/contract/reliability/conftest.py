@@ -1,0 +1,123 @@
+"""Servers whose processes, files and machine go wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tests.contract.runtime.conftest import (
+    Service,
+    azureml,
+    azureml_metadata,
+    bundle,
+    eventually,
+    image,
+    request_of,
+    service,
+    start,
+    started,
+    wait_until_serving,
+    write_bundle,
+)
+
+from accelform_runtime.protocol import PREDICT
+
+__all__ = ["azureml", "bundle", "eventually", "image", "request_of", "service", "start", "started"]
+
+
+def lines(found: Service, event: str) -> list[dict[str, Any]]:
+    """The log's lines of one event. A process that dies of a signal writes its stack there, which is no such line."""
+    answer = []
+    for line in found.log_path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            told = json.loads(line)
+            if told.get("event") == event:
+                answer.append(told)
+    return answer
+
+
+@pytest.fixture(scope="session")
+def told() -> Callable[..., list[dict[str, Any]]]:
+    """told(service, event): the log's lines of that event."""
+    return lines
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[[Service], Service]:
+    """serving(service): the same, once health says SERVING."""
+    return wait_until_serving
+
+
+@pytest.fixture
+def model_root(tmp_path: Path) -> Path:
+    """A folder of models: versions 3 (the one that is served) and 4."""
+    root = tmp_path / "models"
+    for version in ("3", "4"):
+        write_bundle(root / "digits" / version, version=version)
+    return root
+
+
+class Callers:
+    """Threads that call again and again, each over a connection of its own, until they are told to end."""
+
+    def __init__(self, found: Service, message: bytes, count: int, timeout: float, reconnect: bool) -> None:
+        self.outcomes: list[tuple[grpc.StatusCode, str, Any]] = []
+        """Status, details, and the reply or the error of each call."""
+        self._service, self._message, self._timeout, self._reconnect = found, message, timeout, reconnect
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._call) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> list[tuple[grpc.StatusCode, str, Any]]:
+        """Lets the calls under way finish; all outcomes."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(60)
+        return self.outcomes
+
+    def codes(self) -> dict[grpc.StatusCode, int]:
+        """How many calls have ended with each status so far."""
+        known = [code for code, _, _ in list(self.outcomes)]
+        return {code: known.count(code) for code in set(known)}
+
+    def _call(self) -> None:
+        channel = None
+        while not self._ended.is_set():
+            channel = channel or grpc.insecure_channel(
+                self._service.address, options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+            )
+            try:
+                reply, _ = channel.unary_unary(PREDICT).with_call(
+                    self._message, timeout=self._timeout, metadata=azureml_metadata()
+                )
+                self.outcomes.append((grpc.StatusCode.OK, "", reply))
+            except grpc.RpcError as error:
+                self.outcomes.append((error.code(), error.details() or "", error))
+            if self._reconnect:
+                channel.close()
+                channel = None
+        if channel:
+            channel.close()
+
+
+@pytest.fixture
+def callers() -> Iterator[Callable[..., Callers]]:
+    """callers(service, message, count=4, timeout=30.0, reconnect=False): threads that call until `end`."""
+    made: list[Callers] = []
+
+    def make(
+        found: Service, message: bytes, *, count: int = 4, timeout: float = 30.0, reconnect: bool = False
+    ) -> Callers:
+        made.append(Callers(found, message, count, timeout, reconnect))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()

@@ -1,0 +1,125 @@
+"""Callers that leave and deadlines that pass: nobody's work is never done, and everything agrees on what happened."""
+
+from __future__ import annotations
+
+import pytest
+from grpc import StatusCode
+from tests.support.census import cpu_seconds, worker_of
+from tests.support.side_door import side_door
+
+from accelform_runtime.protocol import FPGA_QUEUE_KEY
+
+SLOW = 255
+PRIMARY = "primary-key-0123456789abcdef"
+LONG_BATCH = 40
+"""Images, each of which takes the FPGA a quarter of a second or more."""
+
+
+@pytest.fixture
+def own(start):
+    """A server of the test's own, so that its numbers are the test's."""
+    return start(http_enabled=True, http_port=0, max_queue=4)
+
+
+@pytest.fixture
+def door(own, eventually):
+    """Its HTTP side, with a key."""
+    return side_door(own, eventually, PRIMARY)
+
+
+def computes(pid: int, eventually, seconds: float = 0.1) -> None:
+    """Waits until the process has computed for that long from now."""
+    before = cpu_seconds(pid)
+    eventually(lambda: cpu_seconds(pid) - before >= seconds, "the worker's computing")
+
+
+def requests(door, code: str) -> float:
+    return door.value("accelform_requests_total", protocol="grpc", method="Predict", code=code)
+
+
+def agree(own, door, told, eventually, expected: dict[str, int]) -> None:
+    """Log and metrics have these numbers of calls by status, and no call is under way or waits."""
+    eventually(lambda: door.value("accelform_calls_in_flight") == 0, "no call in flight")
+    assert door.value("accelform_queue_depth") == 0
+    codes = [line["code"] for line in told(own, "request") if line["method"] == "Predict"]
+    assert {code: codes.count(code) for code in set(codes)} == expected
+    assert {code: requests(door, code) for code in expected} == expected
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline"])
+def test_queued_work_is_never_run(own, door, image, request_of, eventually, told, how):
+    """Calls whose callers leave the queue cost the FPGA nothing, in real time and in modelled time."""
+    worker = worker_of(own, eventually)
+    running = own.begin(request_of(*[image(SLOW)] * 3))
+    batch = request_of(*[image(SLOW)] * LONG_BATCH)
+    before = cpu_seconds(worker)
+
+    waiting = [own.begin(batch, timeout=0.3 if how == "deadline" else 60) for _ in range(4)]
+    if how == "cancel":
+        for call in waiting:
+            call.cancel()
+    codes = {call.code() for call in waiting}
+    assert running.code() is StatusCode.OK
+    _, call = own.predict(request_of(image()))
+
+    # A batch has its first image's turn after each image of another call, unless its caller has left before.
+    alone = cpu_seconds(worker) - before
+    assert codes == {StatusCode.CANCELLED if how == "cancel" else StatusCode.DEADLINE_EXCEEDED}
+    assert alone < 10
+    assert float(dict(call.trailing_metadata())[FPGA_QUEUE_KEY]) < 3 * 1.53
+    agree(own, door, told, eventually, {codes.pop().name: 4, "OK": 2})
+    assert door.value("accelform_images_total") == 4
+    assert door.value("accelform_fpga_modelled_occupancy_seconds_total") == pytest.approx(4 * 0.00153, rel=0.01)
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline"])
+def test_running_batches_stop_after_the_image(own, door, image, request_of, eventually, told, how):
+    """A batch whose caller leaves while it runs stops after the image that is computed; its slot is free at once."""
+    worker = worker_of(own, eventually)
+    batch = request_of(*[image(SLOW)] * LONG_BATCH)
+    running = own.begin(batch, timeout=0.5 if how == "deadline" else 60)
+    computes(worker, eventually)
+
+    if how == "cancel":
+        running.cancel()
+    code = running.code()
+    left = cpu_seconds(worker)
+    eventually(lambda: door.value("accelform_calls_in_flight") == 0, "the slot")
+    _, call = own.predict(request_of(image()))
+
+    assert code is (StatusCode.CANCELLED if how == "cancel" else StatusCode.DEADLINE_EXCEEDED)
+    assert cpu_seconds(worker) - left < 3  # the image that was under way, and the one that was asked for
+    assert float(dict(call.trailing_metadata())[FPGA_QUEUE_KEY]) == 0
+    agree(own, door, told, eventually, {code.name: 1, "OK": 1})
+    assert worker_of(own, eventually) == worker
+
+
+def test_slots_come_back(own, door, image, request_of, eventually, told):
+    """A queue that is filled and left again and again never fills up."""
+    running = own.begin(request_of(*[image(SLOW)] * LONG_BATCH))
+    rounds = 10
+    for done in range(1, rounds + 1):
+        waiting = [own.begin(request_of(image(SLOW))) for _ in range(4)]
+        assert own.refusal(request_of(image())).code() is StatusCode.RESOURCE_EXHAUSTED
+        for call in waiting:
+            call.cancel()
+        eventually(lambda done=done: requests(door, "CANCELLED") == 4 * done, "the cancelled calls")
+    running.cancel()
+
+    agree(own, door, told, eventually, {"CANCELLED": 4 * rounds + 1, "RESOURCE_EXHAUSTED": rounds})
+
+
+def test_callers_over_http_leave_too(own, door, image, eventually, told):
+    """Over HTTP, X-Timeout-Ms ends a call, and what it would still have computed is left out."""
+    from tests.support.side_door import rows_of
+
+    worker = worker_of(own, eventually)
+    answer = door.ask(
+        "/v1/models/resnet50-digits:predict", rows_of(*[image(SLOW)] * LONG_BATCH), **{"X_Timeout_Ms": "500"}
+    )
+    left = cpu_seconds(worker)
+
+    assert answer.status == 504
+    assert door.ask("/v1/models/resnet50-digits:predict", rows_of(image())).status == 200
+    assert cpu_seconds(worker) - left < 3
+    assert door.value("accelform_requests_total", protocol="http", method="Predict", code="DEADLINE_EXCEEDED") == 1
