@@ -20,7 +20,7 @@ ON_PATH = folders=$$($(PYTHON_MODULE) tools.env --path) && PATH="$$folders:$$PAT
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: ## Deploy the stack (STACK=edge) and score one image
@@ -42,6 +42,10 @@ env: ## Print shell exports for plain pulumi: eval "$(make -s env)"
 .PHONY: tensorflow
 tensorflow: ## Set up TensorFlow beside .venv, for importing its files and for fine-tuning
 	@$(PYTHON_MODULE) tools.tensorflow
+
+.PHONY: conformance
+conformance: ## Set up other people's clients beside .venv, to call a service with
+	@$(PYTHON_MODULE) tools.conformance
 
 .PHONY: test
 test: environment ## Run the tests: rings unit, contract, engine (ARGS="-k name")
@@ -65,6 +69,8 @@ soak: environment ## Put good and bad calls on a server for MINUTES=30; fail whe
 docs: environment ## Regenerate the reference tables in docs/
 	@$(BIN)/python -m accelform.resources.reference >docs/resources.md.new && mv docs/resources.md.new docs/resources.md
 	@$(BIN)/python -m accelform.featurizers.reference >docs/featurizers.md.new && mv docs/featurizers.md.new docs/featurizers.md
+	@$(BIN)/python -m tests.contract.conformance.document
+	@$(BIN)/python -m tools.server_settings
 
 .PHONY: proto
 proto: environment ## Regenerate the gRPC code from the .proto files
@@ -76,10 +82,13 @@ lock: environment ## Resolve pyproject.toml again into requirements.lock
 	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock --quiet
 	@$(BIN)/uv pip compile pyproject.toml --extra tensorflow --extra training --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements-tensorflow.lock --quiet
+	@$(BIN)/uv pip compile requirements-conformance.in --excludes <(echo azureml-core) --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+	  --output-file requirements-conformance.lock --quiet
 
 .PHONY: clean
 clean: ## Remove the environment and everything generated; the stacks stay
-	@rm -rf .venv .venv-tensorflow build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-tensorflow .venv-conformance .venv-serving-peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +
 	@if [ -d .accelform ]; then echo "kept .accelform: it records what is up (make down removes both)"; fi
 

@@ -50,6 +50,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ca-file", type=Path, help="file of certificates to trust the service's by, with --address (default: gRPC's)"
     )
+    parser.add_argument(
+        type=Path,
+        help="PEM file with your certificate and its key, where the service asks for it",
+    )
     parser.add_argument("--labels", type=Path, help="file with one class name per line, with --address")
     parser.add_argument("--top", type=_positive, default=5, metavar="N", help="classes or objects to show (default: 5)")
     parser.add_argument(
@@ -87,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     value = _tensor(args.image) if args.image.suffix == TENSOR_SUFFIX else _image(args.image)
     endpoint = _from_arguments(args) if args.address else _from_stack(args.stack or DEFAULT_STACK)
+    shown = _read(args.client_cert_file, "client certificate") if args.client_cert_file else None
     timeout = args.timeout if args.timeout is not None else LONGEST_EXACT if args.exactness else LONGEST
     try:
         with PredictionClient(
@@ -94,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
             access_token=endpoint.key,
             service_name=endpoint.service_name,
             root_certificates=endpoint.certificates or None,
+            client_key=shown,
+            client_certificates=shown,
         ) as client:
             result = client.score_numpy_arrays({args.input: value}, args.output, timeout, certified=args.exactness)
         thresholds = Thresholds(select=args.threshold, nms=args.nms)

@@ -40,7 +40,8 @@ def raise_for(error: grpc.RpcError, address: Address, timeout_seconds: float) ->
         raise DeadlinePassed(f"{place} did not answer within {timeout_seconds:g} s; allow more time") from error
     if code is grpc.StatusCode.UNAUTHENTICATED:
         raise KeyRefused(
-            f"{place} refused the key; use its primary or secondary key (pulumi stack output --show-secrets)"
+            f"{place} refused the key or token ({detail}); use its primary or secondary key "
+            "(pulumi stack output --show-secrets), or a new token (accelform token)"
         ) from error
     if code in _KINDS:
         raise _KINDS[code](f"{place} refused the call: {detail}") from error

@@ -46,8 +46,12 @@ class PredictionClient:
         service_name: str = "",
         *,
         root_certificates: bytes | None = None,
+        client_key: bytes | None = None,
+        client_certificates: bytes | None = None,
     ) -> None:
-        """`address` is a scoring URI, `HOST:PORT`, or a host with `port` beside it; `access_token` is a service key.
+        """`address` is a scoring URI, `HOST:PORT`, or a host with `port` beside it; `access_token` is a service key or
+        a token. The certificates are PEM: whom to trust, and with its key what a service that asks for a client
+        certificate is shown.
 
         Raises AddressInvalid, and KeyRefused for a key that no service can have.
         """
@@ -68,7 +72,7 @@ class PredictionClient:
         if self.address.is_loopback:
             options.append(("grpc.enable_http_proxy", 0))
         if self.address.use_ssl:
-            credentials = grpc.ssl_channel_credentials(root_certificates)
+            credentials = grpc.ssl_channel_credentials(root_certificates, client_key, client_certificates)
             self._channel = grpc.secure_channel(self.address.target, credentials, options=options)
         else:
             self._channel = grpc.insecure_channel(self.address.target, options=options)

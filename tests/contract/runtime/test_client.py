@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import trustme
 from tests.support.ports import free_port
 
 from accelform_runtime.client import PredictionClient
@@ -165,3 +166,30 @@ def test_unknown_model_is_its_own_error(service, image, request_of):
 
     with pytest.raises(UnknownModel, match="another"):
         raise_for(error, Address.parse(service.address), 1.0)
+
+
+def test_client_certificates(start, image, tmp_path, eventually):
+    """Where a service asks for a client certificate, the client shows it; without one nothing is scored."""
+    authority = trustme.CA()
+    files = {"cert": authority.issue_cert("127.0.0.1"), "client": authority.issue_cert("someone@example.test")}
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    files["cert"].cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    files["cert"].private_key_pem.write_to_path(tmp_path / "key.pem")
+    (tmp_path / "key.pem").chmod(0o600)
+    own = start(
+        ready=False,
+        ssl_cert_pem_file=str(tmp_path / "cert.pem"),
+        ssl_key_pem_file=str(tmp_path / "key.pem"),
+        ssl_client_ca_pem_file=str(tmp_path / "ca.pem"),
+    )
+    listening = eventually(lambda: own.events("listening"), "the port")[0]
+    eventually(lambda: own.events("serving"), "the model")
+    known = {"use_ssl": True, "access_token": PRIMARY, "root_certificates": authority.cert_pem.bytes()}
+    shown = files["client"].private_key_and_cert_chain_pem.bytes()
+
+    with PredictionClient(
+        "127.0.0.1", listening["port"], client_key=shown, client_certificates=shown, **known
+    ) as client:
+        assert client.score_image(image()).array.shape == (1, 10)
+    with PredictionClient("127.0.0.1", listening["port"], **known) as client, pytest.raises(ServiceUnreachable):
+        client.score_image(image(), timeout_seconds=1.0)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+from tools import server_settings
 
 from accelform_runtime.errors import ConfigInvalid
 from accelform_runtime.server.config import ServiceConfig
@@ -28,19 +29,40 @@ def test_written_and_read_back(tmp_path):
 def test_settings_are_public():
     """Names of settings are what other parts write; a rename is a decision."""
     assert sorted(field.name for field in dataclasses.fields(ServiceConfig)) == [
+        "access_log",
         "auth_enabled",
         "device_lock_file",
         "drain_seconds",
         "engine",
+        "handshake_timeout_seconds",
+        "hang_timeout_ms",
+        "http_enabled",
+        "http_port",
         "image",
         "keys_file",
+        "lame_duck_seconds",
         "listen_address",
+        "load_timeout_seconds",
+        "max_concurrent_streams",
+        "max_connections",
         "max_queue",
+        "max_request_bytes",
         "max_request_wait_time_ms",
+        "metrics_open",
+        "model_root",
         "name",
+        "otlp_endpoint",
         "port",
+        "receive_timeout_seconds",
         "scoring_timeout_ms",
+        "ssl_cert_pem_file",
+        "ssl_client_ca_pem_file",
+        "ssl_key_pem_file",
+        "strict_model_spec",
+        "tensor_content_replies",
         "threads",
+        "token_auth_enabled",
+        "token_keys_file",
     ]
 
 
@@ -104,3 +126,10 @@ def test_unreadable_files(tmp_path, content):
 def test_auth_off_needs_no_key_file():
     """Without auth there need be no keys."""
     assert config(auth_enabled=False, keys_file="").keys_file == ""
+
+
+def test_settings_are_documented():
+    """docs/serving.md has every setting with its default, as `make docs` writes it."""
+    text = server_settings.DOCUMENT.read_text(encoding="utf-8")
+
+    assert server_settings.render(text) == text
