@@ -31,7 +31,10 @@ func main() {
 		// which costs a quick call a tenth of its time (benchmarks/results/small_model.json), and takes the model's.
 		runtime.GOMAXPROCS(1)
 	}
-	os.Exit(run(*handed, *lock, telemetry.NewLog(os.Stderr)))
+	log := telemetry.NewLog(os.Stderr)
+	code := run(*handed, *lock, log)
+	log.Flush()
+	os.Exit(code)
 }
 
 func run(handed, lock int, log *telemetry.Log) int {

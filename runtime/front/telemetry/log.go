@@ -2,15 +2,28 @@
 package telemetry
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 )
 
+// pending is how many lines may wait to be written; with more, whoever has another one waits too.
+const pending = 1024
+
 // Log writes events, one JSON object a line; values go through JSON, so that no field can forge a line.
 type Log struct {
-	logger *slog.Logger
+	handler slog.Handler
+	to      io.Writer
+	writer  *bufio.Writer
+	writing sync.Mutex // handler and writer
+	lines   chan slog.Record
+
+	counting sync.Mutex
+	none     *sync.Cond // of queued == 0
+	queued   int        // lines that are not written yet
 }
 
 // NewLog writes to `to`. Lines have the form of the worker's (accelform_runtime/worker/logs.py).
@@ -29,12 +42,79 @@ func NewLog(to io.Writer) *Log {
 		}
 		return attr
 	}}
-	return &Log{logger: slog.New(slog.NewJSONHandler(to, options))}
+	writer := bufio.NewWriter(to)
+	log := &Log{
+		handler: slog.NewJSONHandler(writer, options),
+		to:      to,
+		writer:  writer,
+		lines:   make(chan slog.Record, pending),
+	}
+	log.none = sync.NewCond(&log.counting)
+	go log.drain()
+	return log
 }
 
 // Write is one line: the time in UTC, the event, and its fields as alternating names and values.
 func (l *Log) Write(event string, fields ...any) {
-	l.logger.Log(context.Background(), slog.LevelInfo, event, fields...)
+	l.Flush() // lines stay in order
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.put(record(event, fields))
+	l.send()
+}
+
+// Later is Write for a line that nobody waits for: a caller's reply is on its way before the line of its call is.
+func (l *Log) Later(event string, fields ...any) {
+	l.count(1)
+	l.lines <- record(event, fields)
+}
+
+// Flush returns once every line so far is written.
+func (l *Log) Flush() {
+	l.counting.Lock()
+	defer l.counting.Unlock()
+	for l.queued > 0 {
+		l.none.Wait()
+	}
+}
+
+func (l *Log) count(lines int) {
+	l.counting.Lock()
+	defer l.counting.Unlock()
+	if l.queued += lines; l.queued == 0 {
+		l.none.Broadcast()
+	}
+}
+
+func (l *Log) drain() {
+	for line := range l.lines {
+		l.writing.Lock()
+		l.put(line)
+		count := 1
+		for waiting := len(l.lines); waiting > 0; waiting-- { // what came meanwhile goes out with the same write
+			l.put(<-l.lines)
+			count++
+		}
+		l.send()
+		l.writing.Unlock()
+		l.count(-count)
+	}
+}
+
+func (l *Log) put(line slog.Record) { _ = l.handler.Handle(context.Background(), line) }
+
+// send writes what was put. Where the log cannot be written the lines are lost and the service goes on: the next ones are
+// tried again, which a buffered writer alone would not do after its first error.
+func (l *Log) send() {
+	if l.writer.Flush() != nil {
+		l.writer.Reset(l.to)
+	}
+}
+
+func record(event string, fields []any) slog.Record {
+	made := slog.NewRecord(time.Now(), slog.LevelInfo, event, 0)
+	made.Add(fields...)
+	return made
 }
 
 // Milliseconds rounds a duration to what a log line shows.
