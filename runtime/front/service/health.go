@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -29,20 +30,57 @@ func (s *Server) Update() {
 	}
 }
 
-// guardUnary lets health in without a key, and nothing else that a library serves.
-func (s *Server) guardUnary(ctx context.Context, request any, about *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	received(ctx)
-	if !strings.HasPrefix(about.FullMethod, healthPrefix) {
-		headers, _ := metadata.FromIncomingContext(ctx)
-		if refused := s.guard.Admit(first(headers, authorizationKey)); refused != nil {
-			return nil, refused.Status()
-		}
+// registerHealth serves gRPC's health service. Its calls are taken in with bounds of their own, see strangers.
+func (s *Server) registerHealth() {
+	service := &grpc.ServiceDesc{
+		ServiceName: grpc_health_v1.Health_ServiceDesc.ServiceName,
+		HandlerType: (*any)(nil),
+		Metadata:    grpc_health_v1.Health_ServiceDesc.Metadata,
 	}
-	return handle(ctx, request)
+	for name, handler := range map[string]grpc.StreamHandler{
+		"Check": question(s.health.Check),
+		"List":  question(s.health.List),
+		"Watch": s.watchHealth,
+	} {
+		service.Streams = append(service.Streams, grpc.StreamDesc{StreamName: name, Handler: handler, ServerStreams: true})
+	}
+	s.grpc.RegisterService(service, s)
 }
 
-// guardStream does the same for streams; own methods look after themselves. A Watch ends when the server does.
+// question serves a method of one short message and one answer.
+func question[In, Out any](answer func(context.Context, *In) (*Out, error)) grpc.StreamHandler {
+	return func(_ any, stream grpc.ServerStream) error {
+		message := new(In)
+		if err := receiveShort(stream, any(message).(proto.Message)); err != nil {
+			return err
+		}
+		reply, err := answer(stream.Context(), message)
+		if err != nil {
+			return err
+		}
+		return stream.SendMsg(reply)
+	}
+}
+
+// watchHealth serves a Watch, which ends when the server does.
+func (s *Server) watchHealth(_ any, stream grpc.ServerStream) error {
+	message := new(grpc_health_v1.HealthCheckRequest)
+	if err := receiveShort(stream, message); err != nil {
+		return err
+	}
+	received(stream.Context())
+	err := s.health.Watch(message, &grpc.GenericServerStream[
+		grpc_health_v1.HealthCheckRequest, grpc_health_v1.HealthCheckResponse,
+	]{ServerStream: stream})
+	if s.closing.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// guardStream lets health in without a key, and nothing else that a library serves; own methods look after themselves.
 func (s *Server) guardStream(service any, stream grpc.ServerStream, about *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	defer received(stream.Context()) // also of a call that was turned away
 	if strings.HasPrefix(about.FullMethod, "/tensorflow.serving.") {
 		return handle(service, stream)
 	}
@@ -51,11 +89,12 @@ func (s *Server) guardStream(service any, stream grpc.ServerStream, about *grpc.
 	defer context.AfterFunc(s.closing, cancel)()
 	inner := &receivingStream{ServerStream: stream, ctx: ctx}
 	if strings.HasPrefix(about.FullMethod, healthPrefix) {
-		err := handle(service, inner)
-		if s.closing.Err() != nil && stream.Context().Err() == nil {
-			return nil
+		leave, entered := s.strangers.enter(ctx)
+		if !entered {
+			return tooMany()
 		}
-		return err
+		defer leave()
+		return handle(service, inner)
 	}
 	headers, _ := metadata.FromIncomingContext(ctx)
 	if refused := s.guard.Admit(first(headers, authorizationKey)); refused != nil {

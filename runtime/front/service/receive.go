@@ -3,10 +3,13 @@ package service
 import (
 	"container/list"
 	"context"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 )
 
@@ -38,7 +41,11 @@ func newReceiving(limit time.Duration) *receiving {
 }
 
 // begin is gRPC's tap: a call's headers are there.
-func (r *receiving) begin(ctx context.Context, _ *tap.Info) (context.Context, error) {
+func (r *receiving) begin(ctx context.Context, about *tap.Info) (context.Context, error) {
+	if strings.LastIndexByte(about.FullMethodName, '/') < 1 {
+		// gRPC would answer without any handler, so that nobody would say that the call is over.
+		return ctx, status.Error(codes.Unimplemented, "a method's name is /SERVICE/METHOD")
+	}
 	ctx, cancel := context.WithCancel(ctx) // gRPC ends its own context, and so this one, with the call
 	call := &incoming{calls: r, late: time.Now().Add(r.limit), cancel: cancel}
 	r.mu.Lock()

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/encoding/gzip" // clients may compress
 	"google.golang.org/grpc/health"
-	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
@@ -36,18 +35,19 @@ const (
 
 // Server answers gRPC calls with the model on a device.
 type Server struct {
-	settings *settings.Settings
-	log      *telemetry.Log
-	metrics  *telemetry.Metrics
-	traces   *telemetry.Traces
-	guard    *security.Guard
-	device   *device.Device
-	health   *health.Server
-	grpc     *grpc.Server
-	inFlight atomic.Int64
-	stopping atomic.Bool
-	closing  context.Context
-	close    context.CancelFunc
+	settings  *settings.Settings
+	log       *telemetry.Log
+	metrics   *telemetry.Metrics
+	traces    *telemetry.Traces
+	guard     *security.Guard
+	device    *device.Device
+	health    *health.Server
+	grpc      *grpc.Server
+	strangers strangers
+	inFlight  atomic.Int64
+	stopping  atomic.Bool
+	closing   context.Context
+	close     context.CancelFunc
 }
 
 // Parts are what a server works with.
@@ -83,7 +83,6 @@ func New(p Parts) *Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idle}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAtMost, PermitWithoutStream: true}),
 		grpc.UnknownServiceHandler(s.unary(telemetry.Other, unknown)),
-		grpc.UnaryInterceptor(s.guardUnary),
 		grpc.StreamInterceptor(s.guardStream),
 	}, p.Traces.ServerOptions()...)
 	if p.Certificates != nil {
@@ -107,7 +106,7 @@ func (s *Server) register() {
 		"GetModelStatus":            s.unary("GetModelStatus", s.getModelStatus),
 		"HandleReloadConfigRequest": s.unary("HandleReloadConfigRequest", s.handleReload),
 	}), s)
-	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
+	s.registerHealth()
 	reflection.Register(s.grpc)
 }
 

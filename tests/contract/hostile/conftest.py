@@ -1,0 +1,78 @@
+"""A server for peers that mean harm, and the rule that it is as well after them as before."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.hostile.watching import MEBIBYTE, asks_health, front, worker
+from tests.contract.runtime.conftest import (
+    PRIMARY,
+    Service,
+    bundle,
+    image_bytes,
+    request_bytes,
+    start,
+    started,
+    wait_for,
+    wait_until_serving,
+)
+
+__all__ = ["bundle", "start", "started"]
+
+KEY = (("authorization", f"Bearer {PRIMARY}"),)
+SETTINGS: dict[str, Any] = {
+    "http_enabled": True,
+    "http_port": 0,
+    "metrics_open": True,
+    "receive_timeout_seconds": 3.0,
+    "handshake_timeout_seconds": 2.0,
+}
+"""Of the server that most tests share: slow peers are cut off while a test can wait for it."""
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, bundle: Path, started: Callable[..., Service]) -> Service:
+    return wait_until_serving(started(tmp_path_factory.mktemp("hostile") / "service", bundle, SETTINGS))
+
+
+@pytest.fixture
+def target(shared: Service) -> Iterator[Service]:
+    """The shared server. After the test its processes are the same, it answers, and its log is whole."""
+    lines, child = len(shared.log_path.read_text().splitlines()), worker(shared)
+    yield shared
+    assert shared.process.poll() is None
+    assert worker(shared) == child
+    assert asks_health(shared)
+    shared.predict(request_bytes(image_bytes()))
+    told = shared.log()[lines:]  # every line is JSON: no library and no traceback writes between them
+    assert {line["event"] for line in told} <= {"request"}
+    assert [line for line in told if line.get("code") in ("INTERNAL", "UNKNOWN") or "Traceback" in str(line)] == []
+
+
+@pytest.fixture
+def http_port(target: Service) -> int:
+    return http_port_of(target)
+
+
+def http_port_of(service: Service) -> int:
+    """The port of HTTP, which the log tells."""
+    return int(wait_for(lambda: service.events("listening_http"), "the port of HTTP")[0]["port"])
+
+
+@pytest.fixture
+def question() -> bytes:
+    """A PredictRequest that is answered at once."""
+    return request_bytes(image_bytes())
+
+
+@contextlib.contextmanager
+def bounded(service: Service, mebibytes: int) -> Iterator[None]:
+    """Within it the front holds at most that much more than before."""
+    before = front(service).forget_peak()
+    yield
+    grown = (front(service).peak() - before) / MEBIBYTE
+    assert grown < mebibytes, f"the front grew by {grown:.0f} MiB"
