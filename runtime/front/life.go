@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"time"
 
 	"accelform/front/device"
+	"accelform/front/refusal"
 	"accelform/front/rest"
 	"accelform/front/security"
 	"accelform/front/service"
@@ -171,12 +171,15 @@ func (o *served) close() {
 
 // fail is the service's last line: what failed, and who can do something about it.
 func fail(log *telemetry.Log, err error) int {
-	kind, code := fmt.Sprintf("%T", err), 1
+	kind, code := "RuntimeFailed", 1
 	var unusable *security.Unusable
 	var failed *worker.LoadFailed
+	var refused *refusal.Refusal
 	switch {
 	case errors.As(err, &unusable):
 		kind, code = unusable.Kind, 2
+	case errors.As(err, &refused):
+		kind = "ModelNotLoaded"
 	case errors.As(err, &failed):
 		kind, code = failed.Kind, failed.ExitCode
 	}

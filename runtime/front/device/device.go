@@ -27,7 +27,9 @@ type Device struct {
 	limits   limits
 	changed  func()
 	ids      atomic.Uint64
-	swapping sync.Mutex // one swap at a time
+	swapping sync.Mutex      // one swap at a time
+	life     context.Context // ends with the first Drain or Close; no other model is loaded after it
+	end      context.CancelFunc
 
 	mu       sync.Mutex
 	resident *resident
@@ -37,7 +39,10 @@ type Device struct {
 
 // New makes a device without a model. `changed` is called whenever Serving may have changed.
 func New(s *settings.Settings, log *telemetry.Log, metrics *telemetry.Metrics, changed func()) *Device {
+	life, end := context.WithCancel(context.Background())
 	return &Device{
+		life:     life,
+		end:      end,
 		settings: s,
 		log:      log,
 		metrics:  metrics,
@@ -129,6 +134,7 @@ func (d *Device) Waiting() int {
 
 // Drain turns new calls away and returns once no call is left, or when ctx ends.
 func (d *Device) Drain(ctx context.Context) {
+	d.end()
 	d.mu.Lock()
 	d.draining = true
 	r := d.resident
@@ -140,6 +146,7 @@ func (d *Device) Drain(ctx context.Context) {
 
 // Close ends the model's process; calls that are left end with UNAVAILABLE.
 func (d *Device) Close() {
+	d.end()
 	d.mu.Lock()
 	d.draining = true
 	r := d.resident

@@ -46,7 +46,7 @@ type resident struct {
 	idle    chan struct{}
 	process *worker.Process // nil while there is none that serves
 	about   *worker.About
-	problem string // why there is none
+	problem *refusal.Refusal // why there is none
 	closed  bool
 	stop    context.CancelFunc
 	over    chan struct{} // closed when no process is left
@@ -118,13 +118,13 @@ func (r *resident) restart(ctx context.Context) *worker.Process {
 	if err != nil {
 		r.log.Write("restart", "state", "failed", "message", err.Error())
 		r.mu.Lock()
-		r.problem = err.Error()
+		r.problem = trouble(err)
 		r.mu.Unlock()
 		return nil
 	}
 	r.log.Write("restart", "state", "serving", "pid", about.PID)
 	r.mu.Lock()
-	r.process, r.about, r.problem = process, about, ""
+	r.process, r.about, r.problem = process, about, nil
 	r.mu.Unlock()
 	r.changed()
 	return process
@@ -148,6 +148,7 @@ func (r *resident) serve(ctx context.Context, process *worker.Process) string {
 			process.Leave()
 			waiting = false
 		case <-receiving:
+			r.gone()
 			why, waiting = process.Lost(), false
 		case <-look.C:
 			if r.hangs() {
@@ -160,7 +161,7 @@ func (r *resident) serve(ctx context.Context, process *worker.Process) string {
 	close(quit)
 	<-sending
 	r.mu.Lock()
-	r.process, r.problem = nil, why
+	r.process, r.problem = nil, trouble(nil)
 	if t := r.line.lost(); t != nil {
 		r.settle(t, outcome{refused: refusal.New(codes.Unavailable,
 			"the model's process ended while it computed this call (%s); ask again, it is being started anew", why)})
@@ -219,6 +220,9 @@ func (r *resident) sendNow() {
 // next takes the next frame from the line; the caller holds the lock, calls the result without it, and then wrote. nil:
 // there is nothing to send now.
 func (r *resident) next(process *worker.Process) func() error {
+	if r.process != process {
+		return nil // it is gone
+	}
 	if len(r.line.drops) > 0 {
 		drop := r.line.drops[0]
 		r.line.drops = r.line.drops[1:]
@@ -345,6 +349,19 @@ func (r *resident) serves() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.process != nil
+}
+
+// gone keeps calls that come from now on out of the hands of a process whose end is not known yet: they wait.
+func (r *resident) gone() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.process, r.problem = nil, trouble(nil)
+}
+
+func (r *resident) trouble() *refusal.Refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.problem
 }
 
 func (r *resident) description() *worker.About {

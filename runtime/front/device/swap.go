@@ -39,15 +39,16 @@ func (d *Device) Swap(ctx context.Context, wanted Wanted) *refusal.Refusal {
 	if refused != nil {
 		return refused
 	}
-	if _, refused := d.current(); refused != nil {
+	present, refused := d.current()
+	if refused != nil {
 		return refused
 	}
 	number, _ := strconv.ParseInt(filepath.Base(folder), 10, 64)
-	d.note(wanted.Name, number, wire.ModelVersionStatus_LOADING, nil)
+	d.noteBeside(present, wanted.Name, number, wire.ModelVersionStatus_LOADING, nil)
 	d.log.Write("swap", "state", "loading", "model", wanted.Name)
 	loaded, refused := d.loadWanted(ctx, folder, wanted)
 	if refused != nil {
-		d.note(wanted.Name, number, wire.ModelVersionStatus_END, refused)
+		d.noteBeside(present, wanted.Name, number, wire.ModelVersionStatus_END, refused)
 		d.log.Write("swap", "state", "kept", "message", refused.Message, "detail", refused.Detail)
 		d.metrics.Swapped(false)
 		return refused
@@ -61,7 +62,16 @@ func (d *Device) Swap(ctx context.Context, wanted Wanted) *refusal.Refusal {
 func (d *Device) loadWanted(ctx context.Context, folder string, wanted Wanted) (*resident, *refusal.Refusal) {
 	beside := d.config(folder, wanted.Labels)
 	beside.load.Beside = true
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.life, cancel)()
 	loaded, err := load(ctx, beside)
+	if d.life.Err() != nil {
+		if err == nil {
+			loaded.end(stopping())
+		}
+		return nil, stopping()
+	}
 	if err != nil {
 		return nil, swapRefusal(err)
 	}
@@ -100,15 +110,10 @@ func (d *Device) replace(loaded *resident) {
 	d.mu.Unlock()
 	before := old.description()
 	d.install(loaded)
-	d.note(before.Name, before.Version, wire.ModelVersionStatus_UNLOADING, nil)
+	d.noteBeside(loaded, before.Name, before.Version, wire.ModelVersionStatus_UNLOADING, nil)
 	old.finish(context.Background()) // no call outlives its scoring timeout
 	old.end(stopping())
-	after := loaded.description()
-	if before.Name != after.Name || before.Version != after.Version {
-		d.note(before.Name, before.Version, wire.ModelVersionStatus_END, nil)
-	} else {
-		d.note(after.Name, after.Version, wire.ModelVersionStatus_AVAILABLE, nil)
-	}
+	d.noteBeside(loaded, before.Name, before.Version, wire.ModelVersionStatus_END, nil)
 }
 
 // Status tells the states of a model's versions.
@@ -118,9 +123,8 @@ func (d *Device) Status(name string, number *int64) ([]*wire.ModelVersionStatus,
 	known := d.versions
 	if d.resident != nil && !d.resident.serves() {
 		about := d.resident.description()
-		problem := refusal.New(codes.Unavailable, "the model's process is being started anew")
 		known = append(versions{}, known...)
-		known.set(about.Name, about.Version, wire.ModelVersionStatus_LOADING, problem)
+		known.set(about.Name, about.Version, wire.ModelVersionStatus_LOADING, d.resident.trouble())
 	}
 	if name == "" || name == d.settings.Name {
 		name = d.modelName()
@@ -146,6 +150,15 @@ func (d *Device) note(name string, number int64, state wire.ModelVersionStatus_S
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.versions.set(name, number, state, problem)
+}
+
+// noteBeside notes the state of a version, unless it is the one that `r` holds: that one still answers.
+func (d *Device) noteBeside(
+	r *resident, name string, number int64, state wire.ModelVersionStatus_State, problem *refusal.Refusal,
+) {
+	if about := r.description(); about.Name != name || about.Version != number {
+		d.note(name, number, state, problem)
+	}
 }
 
 // forget drops the entry of a model whose version was only guessed from its folder.

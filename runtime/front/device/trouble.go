@@ -1,0 +1,29 @@
+package device
+
+import (
+	"errors"
+
+	"google.golang.org/grpc/codes"
+
+	"accelform/front/refusal"
+	"accelform/front/worker"
+)
+
+// trouble is what callers are told of a resident that has no process; err is why it could not be started again, nil
+// before the first try. Paths and the like stay in the log.
+func trouble(err error) *refusal.Refusal {
+	const anew = "the model's process is being started anew"
+	if err == nil {
+		return refusal.New(codes.Unavailable, anew)
+	}
+	why := "its process ended before the model was loaded"
+	var known *refusal.Refusal
+	var failed *worker.LoadFailed
+	switch {
+	case errors.As(err, &known):
+		why = known.Message
+	case errors.As(err, &failed):
+		why = "the model cannot be served (" + failed.Kind + ")"
+	}
+	return refusal.New(codes.Unavailable, "%s; the last try failed: %s; the service's log tells more", anew, why)
+}
