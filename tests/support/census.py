@@ -48,7 +48,8 @@ def worker_of(service: Any, eventually: Callable[..., Any], *, other_than: int =
     """The process of the server's model, also one that still loads; `other_than` is one that is gone or going."""
 
     def look() -> int:
-        found = [pid for pid in children(service.process.pid) if pid != other_than]
+        # Before its exec a child shares the front's memory: to stop it there would stop the front.
+        found = [pid for pid in children(service.process.pid) if pid != other_than and _is_worker(pid)]
         return found[0] if len(found) == 1 else 0
 
     return int(eventually(look, "one worker"))
@@ -71,6 +72,12 @@ def cpu_seconds(pid: int) -> float:
 def resident_kib(pid: int) -> int:
     """Memory that the process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE_KIB
+
+
+def _is_worker(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return b"accelform_runtime.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def _stat(pid: int) -> list[str]:

@@ -41,8 +41,12 @@ def agree(own, door, told, eventually, expected: dict[str, int]) -> None:
     """Log and metrics have these numbers of calls by status, and no call is under way or waits."""
     eventually(lambda: door.value("accelform_calls_in_flight") == 0, "no call in flight")
     assert door.value("accelform_queue_depth") == 0
-    codes = [line["code"] for line in told(own, "request") if line["method"] == "Predict"]
-    assert {code: codes.count(code) for code in set(codes)} == expected
+
+    def logged() -> dict[str, int]:
+        codes = [line["code"] for line in told(own, "request") if line["method"] == "Predict"]
+        return {code: codes.count(code) for code in set(codes)}
+
+    eventually(lambda: logged() == expected, f"{expected} in the log", seconds=5)
     assert {code: requests(door, code) for code in expected} == expected
 
 

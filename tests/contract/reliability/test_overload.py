@@ -1,0 +1,73 @@
+"""Several times more calls than the FPGA can take: those that are in finish, the others learn at once when to come."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.support.side_door import side_door
+
+PRIMARY = "primary-key-0123456789abcdef"
+SECONDS = 5
+PLACES = 4
+CALLERS = 24
+SOMEWHAT_SLOW = 10
+
+
+def trailers(error) -> dict:
+    return dict(error.trailing_metadata())
+
+
+def test_overload(start, image, request_of, eventually, callers, told):
+    """At several times its capacity a server answers what it has taken, refuses the rest at once, and recovers."""
+    own = start(http_enabled=True, http_port=0, max_queue=PLACES - 1)
+    door = side_door(own, eventually, PRIMARY)
+    stub = health_pb2_grpc.HealthStub(own.channel())
+    message = request_of(image(SOMEWHAT_SLOW))
+    crowd = callers(own, message, count=CALLERS)
+
+    checks = []
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        asked = time.monotonic()
+        checks.append(stub.Check(health_pb2.HealthCheckRequest(), timeout=5).status)
+        assert time.monotonic() - asked < 2
+    outcomes = crowd.end()
+    codes = crowd.codes()
+
+    assert set(checks) == {health_pb2.HealthCheckResponse.SERVING}
+    assert set(codes) == {StatusCode.OK, StatusCode.RESOURCE_EXHAUSTED}
+    assert codes[StatusCode.OK] >= 5
+    assert codes[StatusCode.RESOURCE_EXHAUSTED] > codes[StatusCode.OK]
+    for code, details, error in outcomes:
+        if code is StatusCode.RESOURCE_EXHAUSTED:
+            assert "try again later" in details
+            assert 0 < int(trailers(error)["grpc-retry-pushback-ms"]) < 10_000
+            assert b"google.rpc.RetryInfo" in trailers(error)["grpc-status-details-bin"]
+    eventually(lambda: door.value("accelform_calls_in_flight") == 0, "no call in flight", seconds=5)
+    assert door.value("accelform_queue_depth") == 0
+    for _ in range(10):
+        assert own.predict(message)[0].outputs
+    assert own.terminate() == 0
+    refused = sorted(line["ms"] for line in told(own, "request") if line["code"] == "RESOURCE_EXHAUSTED")
+    assert refused[len(refused) * 9 // 10] < 50
+    assert refused[-1] < 1000
+    assert {line["code"] for line in told(own, "request")[-10:]} == {"OK"}
+
+
+def test_busy_server_keeps_its_order_of_magnitude(start, image, request_of, callers):
+    """A refusal costs the FPGA nothing: as many calls are answered under overload as with just enough callers."""
+    own = start(max_queue=PLACES - 1)
+    message = request_of(image(SOMEWHAT_SLOW))
+
+    def answered(count: int) -> int:
+        crowd = callers(own, message, count=count)
+        threading.Event().wait(2)
+        crowd.end()
+        return crowd.codes()[StatusCode.OK]
+
+    alone = answered(PLACES)
+
+    assert answered(CALLERS) > alone / 4
