@@ -61,7 +61,7 @@ func (s *Server) unary(method string, answer answerer) grpc.StreamHandler {
 
 func (s *Server) answer(c *call, answer answerer) *refusal.Refusal {
 	if err := c.stream.SetHeader(metadata.Pairs(requestIDKey, c.requestID)); err != nil {
-		return gone(err)
+		return c.gone(err)
 	}
 	if refused := s.guard.Admit(first(c.headers, authorizationKey)); refused != nil {
 		return refused
@@ -71,7 +71,7 @@ func (s *Server) answer(c *call, answer answerer) *refusal.Refusal {
 	received(c.ctx)
 	if err != nil {
 		message.data.Free()
-		return gone(err)
+		return c.gone(err)
 	}
 	c.observed.RequestBytes = message.data.Len()
 	reply, refused := answer(c, &message)
@@ -83,7 +83,7 @@ func (s *Server) answer(c *call, answer answerer) *refusal.Refusal {
 	}
 	c.stream.SetTrailer(metadata.Pairs(measuredKey, strconv.FormatFloat(sinceMs(c.arrived), 'f', 3, 64)))
 	if err := c.stream.SendMsg(reply); err != nil {
-		return gone(err)
+		return c.gone(err)
 	}
 	return nil
 }
@@ -156,8 +156,12 @@ func newRequestID() string {
 	return hex.EncodeToString(id[:])
 }
 
-// gone is what gRPC says when a call's message or reply did not get through.
-func gone(err error) *refusal.Refusal {
+// gone is why a call's message or reply did not get through. What gRPC says of a stream that its caller took back
+// depends on how far it was, and may read as a fault of ours.
+func (c *call) gone(err error) *refusal.Refusal {
+	if ended := c.ctx.Err(); ended != nil {
+		err = status.FromContextError(ended).Err()
+	}
 	told := status.Convert(err)
 	return &refusal.Refusal{Code: told.Code(), Message: told.Message()}
 }

@@ -36,7 +36,15 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory, bundle: Path, started: Callable[..., Service]) -> Service:
-    return wait_until_serving(started(tmp_path_factory.mktemp("hostile") / "service", bundle, SETTINGS))
+    service = wait_until_serving(started(tmp_path_factory.mktemp("hostile") / "service", bundle, SETTINGS))
+    hang_up(service)
+    return service
+
+
+def hang_up(service: Service) -> None:
+    """Closes the test's own channels: each is a file of the front."""
+    while service.channels:
+        service.channels.pop().close()
 
 
 @pytest.fixture
@@ -48,6 +56,7 @@ def target(shared: Service) -> Iterator[Service]:
     assert worker(shared) == child
     assert asks_health(shared)
     shared.predict(request_bytes(image_bytes()))
+    hang_up(shared)
     told = shared.log()[lines:]  # every line is JSON: no library and no traceback writes between them
     assert {line["event"] for line in told} <= {"request"}
     assert [line for line in told if line.get("code") in ("INTERNAL", "UNKNOWN") or "Traceback" in str(line)] == []
@@ -71,8 +80,10 @@ def question() -> bytes:
 
 @contextlib.contextmanager
 def bounded(service: Service, mebibytes: int) -> Iterator[None]:
-    """Within it the front holds at most that much more than before."""
-    before = front(service).forget_peak()
+    """Within it the front holds at most that much more than before, and afterwards no more files."""
+    before, files = front(service).forget_peak(), front(service).files()
     yield
     grown = (front(service).peak() - before) / MEBIBYTE
     assert grown < mebibytes, f"the front grew by {grown:.0f} MiB"
+    hang_up(service)
+    wait_for(lambda: front(service).files() <= files + 1, "files that are closed", 10)

@@ -103,6 +103,13 @@ class Beside:
             self.failures.append(f"{error.code()}: {error.details()}")
         self.times.append(time.monotonic() - begun)
 
+    def wait(self, calls: int) -> None:
+        """Waits until that many more calls were answered."""
+        wanted, deadline = len(self.times) + calls, time.monotonic() + 30
+        while len(self.times) < wanted:
+            assert time.monotonic() < deadline, "calls are not answered"
+            time.sleep(0.01)
+
     def worst(self, share: float = 0.99) -> float:
         """The time that this share of the calls took at most."""
         return sorted(self.times)[min(len(self.times) - 1, int(len(self.times) * share))]
