@@ -31,6 +31,7 @@ func main() {
 		// which costs a quick call a tenth of its time (benchmarks/results/small_model.json), and takes the model's.
 		runtime.GOMAXPROCS(1)
 	}
+	signal.Ignore(syscall.SIGPIPE) // who reads the log may leave; Go would end the program with its next line
 	log := telemetry.NewLog(os.Stderr)
 	code := run(*handed, *lock, log)
 	log.Flush()

@@ -79,7 +79,8 @@ def keep_freed_memory() -> None:
 
 def leave(code: int) -> NoReturn:
     """Ends the process at once: the ordinary way would take down what native threads may still stand on."""
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     os._exit(code)
 
 

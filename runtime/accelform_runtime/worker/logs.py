@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
@@ -22,7 +23,8 @@ class Log:
         """One line with the time (UTC), `event` and `fields`."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, "event": event, **fields}, ensure_ascii=True, default=str)
-        with self._lock:
+        # A log that cannot be written, say for a full disk, is no reason to stop serving.
+        with self._lock, contextlib.suppress(OSError):
             self._stream.write(line + "\n")
             self._stream.flush()
 

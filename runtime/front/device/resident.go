@@ -323,7 +323,7 @@ func refused(meta worker.RefusedMeta) *refusal.Refusal {
 	if err := code.UnmarshalJSON([]byte(`"` + meta.Code + `"`)); err != nil || code == codes.Internal {
 		return refusal.Internal(meta.Kind + ": " + meta.Message)
 	}
-	return &refusal.Refusal{Code: code, Message: meta.Message}
+	return &refusal.Refusal{Code: code, Message: refusal.Clip(meta.Message)}
 }
 
 // settle ends a task for its caller; the caller of settle holds the lock.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -28,7 +29,26 @@ func (r *Refusal) Status() error { return status.Error(r.Code, r.Message) }
 
 // New makes a refusal from a format.
 func New(code codes.Code, format string, values ...any) *Refusal {
-	return &Refusal{Code: code, Message: fmt.Sprintf(format, values...)}
+	return &Refusal{Code: code, Message: Clip(fmt.Sprintf(format, values...))}
+}
+
+// longest is what a message may take in headers, where a status travels; clients refuse headers of 8 KiB.
+const longest = 3000
+
+// Clip shortens a message, which may repeat a name of any length, to what a status can carry.
+func Clip(message string) string {
+	cost := 0
+	for at, char := range message {
+		if char >= ' ' && char <= '~' && char != '%' {
+			cost++
+		} else {
+			cost += 3 * utf8.RuneLen(char) // each byte goes as %XX
+		}
+		if cost > longest {
+			return message[:at] + "…"
+		}
+	}
+	return message
 }
 
 // Internal is a failure of ours: the caller gets a fixed text, the log gets the detail.

@@ -22,8 +22,9 @@ type Log struct {
 	lines   chan slog.Record
 
 	counting sync.Mutex
-	none     *sync.Cond // of queued == 0
-	queued   int        // lines that are not written yet
+	more     *sync.Cond // of written
+	given    uint64     // lines that Later was given
+	written  uint64     // those of them that are written
 }
 
 // NewLog writes to `to`. Lines have the form of the worker's (accelform_runtime/worker/logs.py).
@@ -49,7 +50,7 @@ func NewLog(to io.Writer) *Log {
 		writer:  writer,
 		lines:   make(chan slog.Record, pending),
 	}
-	log.none = sync.NewCond(&log.counting)
+	log.more = sync.NewCond(&log.counting)
 	go log.drain()
 	return log
 }
@@ -65,39 +66,40 @@ func (l *Log) Write(event string, fields ...any) {
 
 // Later is Write for a line that nobody waits for: a caller's reply is on its way before the line of its call is.
 func (l *Log) Later(event string, fields ...any) {
-	l.count(1)
+	l.counting.Lock()
+	l.given++
+	l.counting.Unlock()
 	l.lines <- record(event, fields)
 }
 
-// Flush returns once every line so far is written.
+// Flush returns once every line so far is written, whatever comes meanwhile.
 func (l *Log) Flush() {
 	l.counting.Lock()
 	defer l.counting.Unlock()
-	for l.queued > 0 {
-		l.none.Wait()
+	for given := l.given; l.written < given; {
+		l.more.Wait()
 	}
 }
 
-func (l *Log) count(lines int) {
+func (l *Log) wrote(lines uint64) {
 	l.counting.Lock()
 	defer l.counting.Unlock()
-	if l.queued += lines; l.queued == 0 {
-		l.none.Broadcast()
-	}
+	l.written += lines
+	l.more.Broadcast()
 }
 
 func (l *Log) drain() {
 	for line := range l.lines {
 		l.writing.Lock()
 		l.put(line)
-		count := 1
+		count := uint64(1)
 		for waiting := len(l.lines); waiting > 0; waiting-- { // what came meanwhile goes out with the same write
 			l.put(<-l.lines)
 			count++
 		}
 		l.send()
 		l.writing.Unlock()
-		l.count(-count)
+		l.wrote(count)
 	}
 }
 
