@@ -13,6 +13,7 @@ from tests.contract.runtime.conftest import (
     PRIMARY,
     Service,
     bundle,
+    image,
     image_bytes,
     request_bytes,
     start,
@@ -21,7 +22,7 @@ from tests.contract.runtime.conftest import (
     wait_until_serving,
 )
 
-__all__ = ["bundle", "start", "started"]
+__all__ = ["bundle", "image", "start", "started"]
 
 KEY = (("authorization", f"Bearer {PRIMARY}"),)
 SETTINGS: dict[str, Any] = {
