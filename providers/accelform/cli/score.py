@@ -51,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--ca-file", type=Path, help="file of certificates to trust the service's by, with --address (default: gRPC's)"
     )
     parser.add_argument(
+        "--client-cert-file",
         type=Path,
         help="PEM file with your certificate and its key, where the service asks for it",
     )

@@ -109,6 +109,7 @@ func (d *door) ask(method, path, body string, headers ...string) *httptest.Respo
 
 func (d *door) last(t testing.TB) map[string]any {
 	t.Helper()
+	d.deps.Log.Flush()
 	all := d.log.requests(t)
 	if len(all) == 0 {
 		t.Fatal("no request is in the log")
