@@ -14,7 +14,7 @@ from accelform_runtime.worker import methods
 from accelform_runtime.worker.frames import Frame, Kind, Outgoing
 from accelform_runtime.worker.logs import Log
 from accelform_runtime.worker.metadata import exactness_metadata, model_metadata
-from accelform_runtime.worker.modelled import ModelledFpga
+from accelform_runtime.worker.modelled import ModelledFpga, ModelledTimes
 from accelform_runtime.worker.question import Question
 from accelform_runtime.worker.served import Served
 
@@ -29,6 +29,7 @@ class _Call:
     deadline: float | None
     certified: bool
     done: int = 0
+    times: ModelledTimes | None = None
     proofs: list[Exactness] = dataclasses.field(default_factory=list)
 
     def in_time(self) -> bool:
@@ -101,17 +102,17 @@ class Calls:
             result = self._fpga.run(array, call.question.names)
         call.question.add(result)
         call.done += 1
+        call.times = self._modelled.submit(call.arrival, call.times)
         if call.done == call.question.count:
-            return self._finish(call_id, call)
+            return self._finish(call_id, call, call.times)
         self._under_way[call_id] = call
         return Outgoing(Kind.PROGRESS, call_id, {"done": call.done, "total": call.question.count})
 
     def _wanted(self, call: _Call) -> bool:
         return call.in_time() and not self._interrupted()
 
-    def _finish(self, call_id: int, call: _Call) -> Outgoing:
+    def _finish(self, call_id: int, call: _Call, times: ModelledTimes) -> Outgoing:
         reply = call.question.answer()
-        times = self._modelled.submit(call.arrival, call.question.count)
         log: dict[str, Any] = {"fpga_ms": round(times.latency_ms, 4), "fpga_queue_ms": round(times.queue_ms, 4)}
         trailing = times.metadata() + self._about
         if call.certified:

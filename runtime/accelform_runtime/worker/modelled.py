@@ -29,20 +29,22 @@ class ModelledTimes:
 
 
 class ModelledFpga:
-    """The FPGA's own time line: a call's images follow each other, and the next call waits for them."""
+    """The FPGA's own time line: images follow each other, of whichever call each one is."""
 
     def __init__(self, *, latency_ms: float, occupancy_ms: float) -> None:
         self._clock = VirtualClock(latency_seconds=latency_ms / 1000, occupancy_seconds=occupancy_ms / 1000)
         self._occupancy_ms = occupancy_ms
 
-    def submit(self, arrival_seconds: float, images: int) -> ModelledTimes:
-        """Puts a call of `images` images that arrived at `arrival_seconds` (time.monotonic()'s scale) on the line.
+    def submit(self, arrival_seconds: float, before: ModelledTimes | None = None) -> ModelledTimes:
+        """Puts one image on the line, of a call that arrived at `arrival_seconds` (time.monotonic()'s scale).
 
-        Not thread-safe: the one worker thread calls it in the order in which it serves.
+        `before` are the times of the call's images so far, None for its first; returns them with this one. Calls are to
+        be told in the order in which their images are served. Not thread-safe.
         """
-        slots = [self._clock.submit(arrival_seconds) for _ in range(images)]
+        slot = self._clock.submit(arrival_seconds)
+        queue_ms = slot.queue_seconds * 1000 if before is None else before.queue_ms
         return ModelledTimes(
-            queue_ms=slots[0].queue_seconds * 1000,
-            latency_ms=(slots[-1].finish_seconds - slots[0].start_seconds) * 1000,
-            occupancy_ms=images * self._occupancy_ms,
+            queue_ms=queue_ms,
+            latency_ms=(slot.finish_seconds - arrival_seconds) * 1000 - queue_ms,
+            occupancy_ms=self._occupancy_ms + (0.0 if before is None else before.occupancy_ms),
         )

@@ -187,8 +187,22 @@ def test_modelled_queue():
     """A call waits in modelled time for the occupancy of those before it, and a batch occupies once per image."""
     fpga = ModelledFpga(latency_ms=2.0, occupancy_ms=1.5)
 
-    first, second, later = fpga.submit(10.0, 1), fpga.submit(10.0, 2), fpga.submit(20.0, 1)
+    first = fpga.submit(10.0)
+    second = fpga.submit(10.0, fpga.submit(10.0))
+    later = fpga.submit(20.0)
 
     assert (first.queue_ms, first.latency_ms, first.occupancy_ms) == pytest.approx((0, 2.0, 1.5))
     assert (second.queue_ms, second.latency_ms, second.occupancy_ms) == pytest.approx((1.5, 3.5, 3.0))
     assert later.queue_ms == 0
+
+
+def test_modelled_queue_of_calls_in_turns():
+    """A batch that lets another call through takes longer by that call's image, and the other waits for one image."""
+    fpga = ModelledFpga(latency_ms=2.0, occupancy_ms=1.5)
+
+    begun = fpga.submit(10.0)
+    other = fpga.submit(10.0)
+    batch = fpga.submit(10.0, begun)
+
+    assert (other.queue_ms, other.latency_ms) == pytest.approx((1.5, 2.0))
+    assert (batch.queue_ms, batch.latency_ms, batch.occupancy_ms) == pytest.approx((0, 5.0, 3.0))
