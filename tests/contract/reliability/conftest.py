@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import Any
 import grpc
 import pytest
 from tests.contract.runtime.conftest import (
+    PRIMARY,
+    SECONDARY,
     Service,
     azureml,
     azureml_metadata,
     bundle,
+    command,
     eventually,
     image,
     request_of,
@@ -26,6 +30,7 @@ from tests.contract.runtime.conftest import (
     write_bundle,
 )
 
+from accelform_runtime.keys import write_key_file
 from accelform_runtime.protocol import PREDICT
 
 __all__ = ["azureml", "bundle", "eventually", "image", "request_of", "service", "start", "started"]
@@ -66,10 +71,12 @@ def model_root(tmp_path: Path) -> Path:
 class Callers:
     """Threads that call again and again, each over a connection of its own, until they are told to end."""
 
-    def __init__(self, found: Service, message: bytes, count: int, timeout: float, reconnect: bool) -> None:
+    def __init__(
+        self, found: Service, message: bytes, *, count: int = 4, reconnect: bool = False, pause: float = 0.0
+    ) -> None:
         self.outcomes: list[tuple[grpc.StatusCode, str, Any]] = []
         """Status, details, and the reply or the error of each call."""
-        self._service, self._message, self._timeout, self._reconnect = found, message, timeout, reconnect
+        self._service, self._message, self._reconnect, self._pause = found, message, reconnect, pause
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._call) for _ in range(count)]
         for thread in self._threads:
@@ -95,11 +102,12 @@ class Callers:
             )
             try:
                 reply, _ = channel.unary_unary(PREDICT).with_call(
-                    self._message, timeout=self._timeout, metadata=azureml_metadata()
+                    self._message, timeout=30, metadata=azureml_metadata()
                 )
                 self.outcomes.append((grpc.StatusCode.OK, "", reply))
             except grpc.RpcError as error:
                 self.outcomes.append((error.code(), error.details() or "", error))
+            self._ended.wait(self._pause)
             if self._reconnect:
                 channel.close()
                 channel = None
@@ -109,15 +117,60 @@ class Callers:
 
 @pytest.fixture
 def callers() -> Iterator[Callable[..., Callers]]:
-    """callers(service, message, count=4, timeout=30.0, reconnect=False): threads that call until `end`."""
+    """callers(service, message, count=4, reconnect=False, pause=0.0): threads that call until `end`."""
     made: list[Callers] = []
 
-    def make(
-        found: Service, message: bytes, *, count: int = 4, timeout: float = 30.0, reconnect: bool = False
-    ) -> Callers:
-        made.append(Callers(found, message, count, timeout, reconnect))
+    def make(found: Service, message: bytes, **options: Any) -> Callers:
+        made.append(Callers(found, message, **options))
         return made[-1]
 
     yield make
     for each in made:
         each.end()
+
+
+@pytest.fixture
+def launched(tmp_path: Path, bundle: Path) -> Iterator[Callable[..., Service]]:
+    """launched(*prefix, log=None, env=None, folder=..., model=..., **settings): a server behind such a command."""
+    services: list[Service] = []
+
+    def run(
+        *prefix: str,
+        log: Any = None,
+        env: dict[str, str] | None = None,
+        folder: Path | None = None,
+        model: Path = bundle,
+        **settings: Any,
+    ) -> Service:
+        folder = folder or tmp_path / f"own-{len(services)}"
+        folder.mkdir(exist_ok=True)
+        write_key_file(folder / "keys.json", [PRIMARY, SECONDARY])
+        config = {
+            "name": "digits-service",
+            "port": 0,
+            "keys_file": str(folder / "keys.json"),
+            "device_lock_file": str(folder / "fpga.json"),
+            "threads": 1,
+            **settings,
+        }
+        (folder / "service.json").write_text(json.dumps(config))
+        with (folder / "log").open("wb") as file:
+            target = file if log is None else log
+            process = subprocess.Popen(
+                [*prefix, *command(model, folder / "service.json")],
+                stdin=subprocess.DEVNULL,
+                stdout=target,
+                stderr=target,
+                env=env,
+                cwd=folder,
+            )
+        services.append(Service(process, folder, folder / "log", port=int(config["port"])))
+        return services[-1]
+
+    yield run
+    for each in services:
+        for channel in each.channels:
+            channel.close()
+        if each.process.poll() is None:
+            each.process.kill()
+        each.process.wait(10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from grpc import StatusCode
 from tests.support.census import cpu_seconds, worker_of
-from tests.support.side_door import side_door
+from tests.support.side_door import rows_of, side_door
 
 from accelform_runtime.protocol import FPGA_QUEUE_KEY
 
@@ -115,12 +115,8 @@ def test_slots_come_back(own, door, image, request_of, eventually, told):
 
 def test_callers_over_http_leave_too(own, door, image, eventually, told):
     """Over HTTP, X-Timeout-Ms ends a call, and what it would still have computed is left out."""
-    from tests.support.side_door import rows_of
-
     worker = worker_of(own, eventually)
-    answer = door.ask(
-        "/v1/models/resnet50-digits:predict", rows_of(*[image(SLOW)] * LONG_BATCH), **{"X_Timeout_Ms": "500"}
-    )
+    answer = door.ask("/v1/models/resnet50-digits:predict", rows_of(*[image(SLOW)] * LONG_BATCH), X_Timeout_Ms="500")
     left = cpu_seconds(worker)
 
     assert answer.status == 504
