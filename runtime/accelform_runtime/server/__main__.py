@@ -30,14 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     log = Log()
     try:
-        config = ServiceConfig.read(given.config)
         if given.check:
             from accelform_runtime.server.check import check
 
-            return check(config, given.model_dir)
+            return check(given.config, given.model_dir)
         from accelform_runtime.server.start import become_front
 
-        become_front(config, given.config, given.model_dir, log)
+        become_front(ServiceConfig.read(given.config), given.config, given.model_dir, log)
     except UserError as error:
         log.write("error", kind=type(error).__name__, message=str(error), exit_code=2)
         return 2
