@@ -211,6 +211,16 @@ class RawConnection:
         """Reads until any call, or the connection, has ended. Only for calls that all end in their first header."""
         return self._read(None, seconds)
 
+    def reply(self, stream: int, seconds: float | None = None) -> bytes:
+        """Reads until a DATA frame comes on that stream, whose call goes on; b"" when the connection ends before."""
+        for came in self.frames(seconds):
+            if came.kind == Kind.HEADERS:
+                self.decoded(came.payload)
+            self._acknowledge(came)
+            if came.kind == Kind.DATA and came.stream == stream:
+                return came.payload
+        return b""
+
     def _read(self, stream: int | None, seconds: float | None) -> Outcome:
         body, goaway, http = b"", None, ""
         for came in self.frames(seconds):
