@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contract.hostile.authorities import Secured, secured
 from tests.contract.hostile.watching import MEBIBYTE, asks_health, front, worker
 from tests.contract.runtime.conftest import (
     PRIMARY,
@@ -61,6 +62,12 @@ def target(shared: Service) -> Iterator[Service]:
     told = shared.log()[lines:]  # every line is JSON: no library and no traceback writes between them
     assert {line["event"] for line in told} <= {"request"}
     assert [line for line in told if line.get("code") in ("INTERNAL", "UNKNOWN") or "Traceback" in str(line)] == []
+
+
+@pytest.fixture(scope="session")
+def safe(tmp_path_factory: pytest.TempPathFactory, bundle: Path, started: Callable[..., Service]) -> Secured:
+    """A service with TLS."""
+    return secured(tmp_path_factory.mktemp("tls"), lambda place, more: started(place, bundle, {**SETTINGS, **more}))
 
 
 @pytest.fixture
