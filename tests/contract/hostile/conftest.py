@@ -12,6 +12,7 @@ from tests.contract.hostile.authorities import Secured, secured
 from tests.contract.hostile.watching import MEBIBYTE, asks_health, front, worker
 from tests.contract.runtime.conftest import (
     PRIMARY,
+    Metadata,
     Service,
     bundle,
     image,
@@ -25,7 +26,13 @@ from tests.contract.runtime.conftest import (
 
 __all__ = ["bundle", "image", "start", "started"]
 
-KEY = (("authorization", f"Bearer {PRIMARY}"),)
+
+def bearer(key: str) -> Metadata:
+    """Metadata that shows a key or a token."""
+    return (("authorization", f"Bearer {key}"),)
+
+
+KEY = bearer(PRIMARY)
 SETTINGS: dict[str, Any] = {
     "http_enabled": True,
     "http_port": 0,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jwt
 import pytest
-from tests.contract.hostile.conftest import SETTINGS, hang_up, http_port_of
+from tests.contract.hostile.conftest import SETTINGS, bearer, hang_up, http_port_of
 from tests.contract.hostile.mutations import VALID, path_of
 from tests.contract.runtime.conftest import PRIMARY, Metadata, Service, wait_until_serving
 from tests.support.raw_http2 import RawConnection, message_of
@@ -111,10 +111,6 @@ def tokens(tmp_path_factory: pytest.TempPathFactory, bundle: Path, started: Call
         "four-parts": f"{good}.{signature}",
     }
     return Door(service, good, {**wrong(good), **{name: bearer(token) for name, token in bad.items()}})
-
-
-def bearer(token: str) -> Metadata:
-    return (("authorization", f"Bearer {token}"),)
 
 
 @pytest.fixture(params=["keys", "tokens"])

@@ -7,6 +7,7 @@ import struct
 import pytest
 from tests.contract.hostile.conftest import KEY, bounded
 from tests.contract.hostile.watching import Beside, asks_health, front
+from tests.contract.runtime.conftest import wait_for
 from tests.support.raw_http2 import Flag, Kind, RawConnection, frame, message_of, settings
 from tests.support.side_door import SideDoor
 
@@ -146,15 +147,18 @@ def test_many_headers(target):
         assert ended.reset is not None or ended.goaway is not None
 
 
-def test_replies_that_nobody_reads(target, question):
-    """A client that asks and never reads holds no more than its own streams' replies."""
-    with bounded(target, 32), RawConnection(target.port, timeout=3) as attacker, Beside(target, question) as beside:
+def test_replies_that_nobody_reads(target, http_port, question):
+    """A client that asks and never reads holds no more than its own streams' replies, and no place in the queue."""
+    door = SideDoor(http_port)
+    with bounded(target, 32), RawConnection(target.port, timeout=3) as attacker:
         attacker.send(settings(_4=0))
         for _ in range(200):
             stream, head = attacker.head(PREDICT, KEY)
             if not attacker.try_to_send(head + frame(Kind.DATA, Flag.END_STREAM, stream, message_of(question))):
                 break
         assert asks_health(target)
-        beside.wait(5)
+        wait_for(lambda: not door.value("accelform_queue_depth"), "an empty queue", 10)
+        with Beside(target, question) as beside:
+            beside.wait(5)
 
     beside.check(5.0)

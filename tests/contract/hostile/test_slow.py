@@ -97,7 +97,7 @@ def test_a_health_call_without_a_message(target, method):
 
 def test_headers_that_do_not_end(target, question):
     """A call whose header block goes on without end runs nothing and holds up nobody."""
-    with bounded(target, 8), Beside(target, question) as beside, contextlib.ExitStack() as stack:
+    with bounded(target, 24), Beside(target, question) as beside, contextlib.ExitStack() as stack:
         for _ in range(50):
             attacker = stack.enter_context(RawConnection(target.port))
             attacker.send(frame(Kind.HEADERS, Flag.END_STREAM, 1, BLOCK))
