@@ -211,6 +211,17 @@ class RawConnection:
         """Reads until any call, or the connection, has ended. Only for calls that all end in their first header."""
         return self._read(None, seconds)
 
+    def pong(self) -> bool:
+        """Whether a PING is answered, and all that was sent before it was read."""
+        self.send(frame(Kind.PING, payload=b"answer me"[:8]))
+        for came in self.frames():
+            if came.kind == Kind.HEADERS:
+                self.decoded(came.payload)
+            self._acknowledge(came)
+            if came.kind == Kind.PING and came.flags & Flag.ACK:
+                return True
+        return False
+
     def reply(self, stream: int, seconds: float | None = None) -> bytes:
         """Reads until a DATA frame comes on that stream, whose call goes on; b"" when the connection ends before."""
         for came in self.frames(seconds):

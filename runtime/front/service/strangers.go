@@ -22,17 +22,20 @@ import (
 // each of many connections, each as long as an image, would take all memory there is.
 const (
 	longestQuestion = 4 << 10
-	// questionsAtOnce is for each connection; a client that watches needs one.
-	questionsAtOnce = 10
+	// A connection may have as many of these open as a proxy has clients that watch, while they are few in all; and some
+	// whatever others do.
+	questionsInAll  = 2000
+	questionsAnyway = 10
 )
 
-// strangers counts the health calls of each connection.
+// strangers counts the health calls that are open, by connection.
 type strangers struct {
 	mutex sync.Mutex
 	open  map[net.Addr]int
+	all   int
 }
 
-// enter is false for a connection that has enough of them open; leave has to follow otherwise.
+// enter is false for a connection that has its share while there are many; leave has to follow otherwise.
 func (s *strangers) enter(ctx context.Context) (leave func(), entered bool) {
 	from, known := peer.FromContext(ctx)
 	if !known {
@@ -43,13 +46,15 @@ func (s *strangers) enter(ctx context.Context) (leave func(), entered bool) {
 	if s.open == nil {
 		s.open = map[net.Addr]int{}
 	}
-	if s.open[from.Addr] >= questionsAtOnce {
+	if s.all >= questionsInAll && s.open[from.Addr] >= questionsAnyway {
 		return nil, false
 	}
 	s.open[from.Addr]++
+	s.all++
 	return func() {
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
+		s.all--
 		if s.open[from.Addr]--; s.open[from.Addr] == 0 {
 			delete(s.open, from.Addr)
 		}
@@ -114,7 +119,7 @@ func inflated(content []byte, by string) ([]byte, error) {
 
 func tooMany() error {
 	return status.Errorf(codes.ResourceExhausted,
-		"this connection has %d health calls open already; end one of them first", questionsAtOnce)
+		"%d health calls are open, more than %d of them on this connection; end one first", questionsInAll, questionsAnyway)
 }
 
 func tooLong() error {
