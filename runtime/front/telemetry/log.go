@@ -45,7 +45,7 @@ func NewLog(to io.Writer) *Log {
 	}}
 	writer := bufio.NewWriter(to)
 	log := &Log{
-		handler: slog.NewJSONHandler(writer, options),
+		handler: slog.NewJSONHandler(wholeLines{writer}, options),
 		to:      to,
 		writer:  writer,
 		lines:   make(chan slog.Record, pending),
@@ -101,6 +101,19 @@ func (l *Log) drain() {
 		l.writing.Unlock()
 		l.wrote(count)
 	}
+}
+
+// wholeLines never splits a line over two writes, since the model's process writes its lines to the same place.
+type wholeLines struct{ *bufio.Writer }
+
+// Write gets one whole line.
+func (w wholeLines) Write(line []byte) (int, error) {
+	if len(line) > w.Available() {
+		if err := w.Flush(); err != nil {
+			return 0, err
+		}
+	}
+	return w.Writer.Write(line)
 }
 
 func (l *Log) put(line slog.Record) { _ = l.handler.Handle(context.Background(), line) }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def target(shared: Service) -> Iterator[Service]:
     assert asks_health(shared)
     shared.predict(request_bytes(image_bytes()))
     hang_up(shared)
-    told = shared.log()[lines:]  # every line is JSON: no library and no traceback writes between them
+    wait_for(lambda: shared.log_path.read_bytes().endswith(b"\n"), "whole lines in the log")
+    told = [json.loads(line) for line in shared.log_path.read_text().rpartition("\n")[0].splitlines()[lines:]]
+    # Every line is JSON: no library and no traceback writes between them.
     assert {line["event"] for line in told} <= {"request"}
     assert [line for line in told if line.get("code") in ("INTERNAL", "UNKNOWN") or "Traceback" in str(line)] == []
 

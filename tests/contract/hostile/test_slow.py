@@ -112,12 +112,12 @@ def test_half_open_connections(target, http_port, question):
     with bounded(target, 32), Beside(target, question) as beside:
         for port in (target.port, http_port):
             for data in (b"", PREFACE[:9], HEAD, PREFACE + settings()):
-                with socket.create_connection(("127.0.0.1", port), timeout=5) as attacker:
+                attacker = socket.create_connection(("127.0.0.1", port), timeout=5)
+                with attacker, contextlib.suppress(OSError):  # it may have been hung up on already
                     attacker.sendall(data)
                     attacker.shutdown(socket.SHUT_WR)
-                    with contextlib.suppress(OSError):
-                        while attacker.recv(4096):
-                            pass
+                    while attacker.recv(4096):
+                        pass
                 with socket.create_connection(("127.0.0.1", port), timeout=5) as attacker:
                     attacker.sendall(data)
                     attacker.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # closes with RST
