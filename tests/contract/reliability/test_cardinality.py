@@ -1,4 +1,4 @@
-"""Names, headers and methods without end: the log keeps one line for each call, metrics keep their series, keys hide."""
+"""Names, headers, methods without end: one log line for each call, no new series of metrics, and keys stay hidden."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def outcome(call, message: bytes, metadata) -> StatusCode:
 
 
 def test_one_line_and_no_new_series(own, image, request_of, eventually):
-    """Whatever a call is named and carries, it is one line of bounded length, and no label has a value of a caller's."""
+    """Whatever a call names and carries, it is one line of bounded length, and no label has a caller's value."""
     door = side_door(own, eventually, PRIMARY)
     own.predict(request_of(image()))
     own.refusal(b"\xff")
