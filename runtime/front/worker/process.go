@@ -89,7 +89,8 @@ func (p *Process) attend(started chan<- error) {
 	if err != nil {
 		p.reason = err.Error()
 	}
-	p.socket.Close()
+	// Not yet closed: its last words may still be unread.
+	time.AfterFunc(leaveTime, func() { p.socket.Close() })
 	close(p.ended)
 }
 
@@ -149,7 +150,13 @@ func (p *Process) Send(kind Kind, id uint64, meta any, body mem.BufferSlice) err
 }
 
 // Receive reads the next frame; only one goroutine may read.
-func (p *Process) Receive() (*Frame, error) { return read(p.reader) }
+func (p *Process) Receive() (*Frame, error) {
+	frame, err := read(p.reader)
+	if err != nil {
+		p.socket.Close()
+	}
+	return frame, err
+}
 
 // Ended is closed once the process is gone.
 func (p *Process) Ended() <-chan struct{} { return p.ended }

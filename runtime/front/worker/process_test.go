@@ -116,6 +116,28 @@ func TestLoadsThatFail(t *testing.T) {
 	}
 }
 
+// A worker that says why it ends and then ends is heard, however soon its end is noticed.
+func TestLastWords(t *testing.T) {
+	t.Setenv(roleKey, "failed")
+	for range 3 {
+		process, err := Start(os.Args[:1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := process.Send(Load, 0, LoadMeta{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		<-process.Ended()
+		frame, err := process.Receive()
+		if err != nil || frame.Kind != Failed {
+			t.Fatalf("%v, %v", frame, err)
+		}
+		if _, err := process.Receive(); err == nil {
+			t.Fatal("a process that is gone says more")
+		}
+	}
+}
+
 // A process that does not leave when it is asked to is ended.
 func TestLeaves(t *testing.T) {
 	process := started(t, "hang")
