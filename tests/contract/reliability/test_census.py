@@ -21,10 +21,10 @@ def burst(own, door, image, request_of) -> None:
     silent = [socket.create_connection(("127.0.0.1", own.port)) for _ in range(5)]
     running = own.begin(request_of(*[image(SLOW)] * 20))
     waiting = [own.begin(request_of(image(SLOW)), timeout=30) for _ in range(3)]
-    late = own.begin(request_of(image()), timeout=0.2)
+    late = own.refusal(request_of(image()), timeout=0.2)
     for call in [running, *waiting]:
         call.cancel()
-    assert late.code() is not StatusCode.UNKNOWN
+    assert late.code() is StatusCode.DEADLINE_EXCEEDED
     own.predict(request_of(image(), image()))
     for message, options in (
         (b"\xff" * 100, {}),

@@ -27,7 +27,7 @@ def door(own, eventually):
     return side_door(own, eventually, PRIMARY)
 
 
-def computes(pid: int, eventually, seconds: float = 0.1) -> None:
+def computes(pid: int, eventually, seconds: float = 0.05) -> None:
     """Waits until the process has computed for that long from now."""
     before = cpu_seconds(pid)
     eventually(lambda: cpu_seconds(pid) - before >= seconds, "the worker's computing")
@@ -58,7 +58,7 @@ def test_queued_work_is_never_run(own, door, image, request_of, eventually, told
     batch = request_of(*[image(SLOW)] * LONG_BATCH)
     before = cpu_seconds(worker)
 
-    waiting = [own.begin(batch, timeout=0.3 if how == "deadline" else 60) for _ in range(4)]
+    waiting = [own.begin(batch, timeout=1.0 if how == "deadline" else 60) for _ in range(4)]
     if how == "cancel":
         for call in waiting:
             call.cancel()
@@ -81,7 +81,7 @@ def test_running_batches_stop_after_the_image(own, door, image, request_of, even
     """A batch whose caller leaves while it runs stops after the image that is computed; its slot is free at once."""
     worker = worker_of(own, eventually)
     batch = request_of(*[image(SLOW)] * LONG_BATCH)
-    running = own.begin(batch, timeout=0.5 if how == "deadline" else 60)
+    running = own.begin(batch, timeout=1.0 if how == "deadline" else 60)
     computes(worker, eventually)
 
     if how == "cancel":
