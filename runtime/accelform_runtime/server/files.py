@@ -38,16 +38,15 @@ def key_problem(config: ServiceConfig) -> UserError | None:
 
 
 def token_problem(config: ServiceConfig) -> UserError | None:
-    """Whether the file with the public keys of tokens can be read; what it holds the front checks."""
+    """Whether the file holds public keys that tokens can be checked with."""
     if not config.token_auth_enabled:
         return None
-    path = Path(config.token_keys_file)
+    from accelform_runtime.tokens import read_token_keys_file
+
     try:
-        text = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        return TokenKeysInvalid(f"cannot read token_keys_file {path}: {error}; write it with the service's public keys")
-    if "-----BEGIN PUBLIC KEY-----" not in text:
-        return TokenKeysInvalid(f"token_keys_file {path} holds no public key in PEM; write it with the service's keys")
+        read_token_keys_file(Path(config.token_keys_file))
+    except TokenKeysInvalid as error:
+        return error
     return None
 
 
