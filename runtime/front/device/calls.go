@@ -46,7 +46,7 @@ func (r *resident) score(ctx context.Context, id uint64, call Call, l limits) (*
 		case result := <-t.settled:
 			return result.answer, result.refused
 		case <-ctx.Done():
-			if ctx.Err() == context.Canceled {
+			if ctx.Err() == context.Canceled && time.Now().Before(t.deadline) {
 				return r.leave(t, refusal.New(codes.Canceled, "the caller left"))
 			}
 			return r.leave(t, tooLate())
