@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, Final
 
 from accelform_runtime.errors import BundleInvalid
-from accelform_runtime.protocol import tensors
 
 SCHEMA: Final = 2
 DESCRIPTION_FILE: Final = "bundle.json"
@@ -170,6 +169,8 @@ def _input_problems(tensor: TensorInfo) -> list[str]:
         return []
     if tensor.encoding:
         return [f"input {tensor.name!r} has encoding {tensor.encoding!r}; known: {IMAGE_ENCODING!r} and none"]
+    from accelform_runtime.protocol import tensors  # brings NumPy, which a start need not wait for
+
     found = []
     if not tensors.is_numeric(tensor.dtype):
         found.append(f"input {tensor.name!r} is {tensor.dtype}, which is no type of numbers")

@@ -35,11 +35,10 @@ func (r *resident) score(ctx context.Context, id uint64, call Call, l limits) (*
 		return nil, refused
 	}
 	r.sendNow()
-	var near <-chan time.Time
-	if left := time.Until(t.deadline); left < precise {
-		timer := time.NewTimer(left)
-		defer timer.Stop()
-		near = timer.C
+	near := t.near()
+	var turn <-chan time.Time
+	if l.wait > 0 && r.waits(t) {
+		turn = time.After(time.Until(call.Arrived.Add(l.wait)))
 	}
 	for {
 		select {
@@ -52,27 +51,26 @@ func (r *resident) score(ctx context.Context, id uint64, call Call, l limits) (*
 			return r.leave(t, tooLate())
 		case <-near:
 			return r.leave(t, tooLate())
+		case <-turn:
+			if r.waits(t) {
+				return r.leave(t, r.busy("the FPGA was busy for longer than max_request_wait_time_ms; try again later"))
+			}
 		case <-r.ticks.wait():
-			if refused := r.overdue(t, l); refused != nil {
-				return r.leave(t, refused)
+			if near == nil {
+				near = t.near()
+			}
+			if call.Waiting != nil && time.Since(call.Arrived) >= patience {
+				call.Waiting()
+				call.Waiting = nil
 			}
 		}
 	}
 }
 
-// overdue tells why a call's waiting has to end, and lets the caller know of one that takes longer.
-func (r *resident) overdue(t *task, l limits) *refusal.Refusal {
-	now := time.Now()
-	waited := now.Sub(t.call.Arrived)
-	if !now.Before(t.deadline) {
-		return tooLate()
-	}
-	if l.wait > 0 && waited >= l.wait && r.waits(t) {
-		return r.busy("the FPGA was busy for longer than max_request_wait_time_ms; try again later")
-	}
-	if waited >= patience && t.call.Waiting != nil {
-		t.call.Waiting()
-		t.call.Waiting = nil
+// near rings at the deadline, once that is near enough for a timer of its own.
+func (t *task) near() <-chan time.Time {
+	if left := time.Until(t.deadline); left < precise {
+		return time.After(left)
 	}
 	return nil
 }

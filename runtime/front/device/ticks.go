@@ -6,9 +6,10 @@ import (
 )
 
 const (
-	tickEvery = 5 * time.Millisecond
+	// A tick takes a processor from the model for a moment, so that there is none in most calls.
+	tickEvery = 50 * time.Millisecond
 	// After this many ticks that nobody waited for, the clock stops until somebody does.
-	idleTicks = 200
+	idleTicks = 20
 )
 
 // ticks is one clock for all calls. A timer of its own for each call would cost it more than anything else the front
