@@ -79,7 +79,7 @@ func (r *resident) enter(t *task, l limits) *refusal.Refusal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return stopping()
+		return stopping
 	}
 	if r.tasks > l.queue {
 		return r.overloaded("%d calls already wait for the FPGA; try again later", l.queue)
@@ -164,7 +164,12 @@ func tooLate() *refusal.Refusal {
 		"the call's time was over before its answer was ready; allow more time")
 }
 
-func stopping() *refusal.Refusal {
+// stopping is one value, so that a call can tell that its resident was closed.
+var stopping = refusal.New(codes.Unavailable,
+	"the service is stopping; ask again, its successor or another replica answers")
+
+// Loading refuses what needs a model while there is none yet.
+func Loading() *refusal.Refusal {
 	return refusal.New(codes.Unavailable,
-		"the service is stopping; ask again, its successor or another replica answers")
+		"the model is still loading; ask again when the health check says SERVING")
 }

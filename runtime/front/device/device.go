@@ -90,11 +90,10 @@ func (d *Device) current() (*resident, *refusal.Refusal) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.draining {
-		return nil, stopping()
+		return nil, stopping
 	}
 	if d.resident == nil {
-		return nil, refusal.New(codes.Unavailable,
-			"the model is still loading; ask again when the health check says SERVING")
+		return nil, Loading()
 	}
 	return d.resident, nil
 }
@@ -102,7 +101,7 @@ func (d *Device) current() (*resident, *refusal.Refusal) {
 func (d *Device) replaced(r *resident, refused *refusal.Refusal) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return refused.Message == stopping().Message && d.resident != r && !d.draining
+	return refused == stopping && d.resident != r && !d.draining
 }
 
 // Serving tells whether a warm model waits for calls.

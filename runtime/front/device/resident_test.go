@@ -135,7 +135,7 @@ func TestResidentAtRandom(t *testing.T) {
 	if _, hung := restarts.Load("hang"); hung {
 		t.Error("a process counted as hung")
 	}
-	r.end(stopping())
+	r.end(stopping)
 	if _, refused := r.score(t.Context(), 1, Call{Arrived: time.Now()}, limits{total: time.Minute}); refused == nil {
 		t.Error("a call was taken after the end")
 	}

@@ -68,9 +68,9 @@ func (d *Device) loadWanted(ctx context.Context, folder string, wanted Wanted) (
 	loaded, err := load(ctx, beside)
 	if d.life.Err() != nil {
 		if err == nil {
-			loaded.end(stopping())
+			loaded.end(stopping)
 		}
-		return nil, stopping()
+		return nil, stopping
 	}
 	if err != nil {
 		return nil, swapRefusal(err)
@@ -112,7 +112,7 @@ func (d *Device) replace(loaded *resident) {
 	d.install(loaded)
 	d.noteBeside(loaded, before.Name, before.Version, wire.ModelVersionStatus_UNLOADING, nil)
 	old.finish(context.Background()) // no call outlives its scoring timeout
-	old.end(stopping())
+	old.end(stopping)
 	d.noteBeside(loaded, before.Name, before.Version, wire.ModelVersionStatus_END, nil)
 }
 

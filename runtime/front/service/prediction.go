@@ -82,7 +82,7 @@ func (s *Server) getModelMetadata(_ *call, message *frame) (any, *refusal.Refusa
 func (s *Server) Metadata(spec *wire.ModelSpec) (*wire.GetModelMetadataResponse, *refusal.Refusal) {
 	about := s.device.About()
 	if about == nil {
-		return nil, loading()
+		return nil, device.Loading()
 	}
 	if refused := s.checkSpec(spec, about.Name, about.Version); refused != nil {
 		return nil, refused
@@ -102,11 +102,6 @@ func (s *Server) Metadata(spec *wire.ModelSpec) (*wire.GetModelMetadataResponse,
 		},
 		Metadata: map[string]*anypb.Any{signatureField: packed},
 	}, nil
-}
-
-func loading() *refusal.Refusal {
-	return refusal.New(codes.Unavailable,
-		"the model is still loading; ask again when the health check says SERVING")
 }
 
 func parse(message *frame, into proto.Message, name string) *refusal.Refusal {
