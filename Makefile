@@ -8,10 +8,14 @@ SHELL := /bin/bash
 STACK ?= edge
 ARGS ?=
 BIN := .venv/bin
+# Half of a run is waiting, for pods, deadlines and servers: on two processors three tests at a time keep them busy.
+WORKERS ?= 3
 
 PYTHON_MODULE = python=$$(tools/find-python) && "$$python" -m
-# The rings that need nothing but this machine.
-RINGS := unit contract engine
+# Ring cluster starts a Kubernetes of its own: on Linux, as root, with some packages; elsewhere it is skipped by name.
+RINGS := unit contract engine cluster
+# Builds Kubernetes outside any test's time limit, once per machine; where that fails, its tests are skipped by name.
+WITH_CLUSTER = $(if $(filter cluster,$(RINGS)),$(BIN)/python -m tools.cluster prepare || true)
 # Tests bring their own backends; what `make env` exported must not reach them.
 NOT_FOR_TESTS := PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE PULUMI_CONFIG_PASSPHRASE_FILE PULUMI_HOME PULUMI_STACK
 # Tests that import TensorFlow's files need `make tensorflow` first; without it they are skipped by name.
@@ -20,7 +24,7 @@ ON_PATH = folders=$$($(PYTHON_MODULE) tools.env --path) && PATH="$$folders:$$PAT
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: ## Deploy the stack (STACK=edge) and score one image
@@ -48,8 +52,17 @@ conformance: ## Set up other people's clients beside .venv, to call a service wi
 	@$(PYTHON_MODULE) tools.conformance
 
 .PHONY: test
-test: environment ## Run the tests: rings unit, contract, engine (ARGS="-k name")
-	@$(WITH_TENSORFLOW); $(ON_PATH) env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest -n 2 --dist worksteal $(addprefix tests/,$(RINGS)) $(ARGS)
+test: environment ## Run the tests: RINGS="unit contract engine cluster" (ARGS="-k name", WORKERS=3)
+	@$(WITH_CLUSTER)
+	@$(WITH_TENSORFLOW); $(ON_PATH) env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix tests/,$(RINGS)) $(ARGS)
+
+.PHONY: cluster
+cluster: environment ## Start a Kubernetes of four nodes on this machine (ARGS="--nodes 2 --simulated-nodes 500")
+	@$(BIN)/python -m tools.cluster start $(ARGS)
+
+.PHONY: cluster-down
+cluster-down: environment ## Stop it, and remove all that it or a killed one left
+	@$(BIN)/python -m tools.cluster stop $(ARGS)
 
 .PHONY: check
 check: environment ## Lint, formatting and types

@@ -9,11 +9,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tools import interrupts
+
 from benchmarks import machine, numerics_doc, readme
 from benchmarks.peer_tools.environment import PeersUnavailable
 
 SERVING = ("serving", "small_model", "saturation", "secure", "start", "overload", "swap", "gate", "peer_servers")
-NAMES = ("numerics", "peers", "conformance", "where", "decode", "families", *SERVING, "lifecycle", "accuracy")
+NAMES = (
+    "numerics",
+    "peers",
+    "conformance",
+    "where",
+    "decode",
+    "families",
+    *SERVING,
+    "lifecycle",
+    "accuracy",
+    "image_push",
+    "in_cluster",
+    "scale",
+)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -28,6 +43,7 @@ def main() -> None:
     ]
     if unknown := set(names) - set(NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    interrupts.restore()
     RESULTS.mkdir(exist_ok=True)
     for name in names:
         print(f"{name}: measuring", flush=True)

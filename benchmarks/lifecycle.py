@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bundles import ROOT, converted
+from benchmarks.bundles import converted
 from benchmarks.measure import summarise, timed
+from benchmarks.stacks import QUIET, copy_project, environment
 
 ROUNDS = 3
-QUIET = ("--non-interactive", "--color", "never")
 
 
 def run() -> dict[str, Any]:
@@ -27,13 +24,13 @@ def run() -> dict[str, Any]:
 
 
 def _one_stack(folder: Path, seconds: dict[str, list[float]]) -> None:
-    environment = _project(folder)
+    copy_project(folder, "infra", "stacks", "examples")
 
     def pulumi(*arguments: str) -> None:
         subprocess.run(
             ["pulumi", *arguments, *QUIET],
             cwd=folder,
-            env=environment,
+            env=environment(folder),
             check=True,
             stdout=subprocess.DEVNULL,
             timeout=300,
@@ -71,20 +68,3 @@ def _image_build(folder: Path) -> float:
             store, name="benchmark", version=allocation.version, model_files=files, runtime_layer=layer
         )
     )
-
-
-def _project(folder: Path) -> dict[str, str]:
-    """A copy of the project in `folder`, and the environment in which plain `pulumi` works on it."""
-    shutil.copy(ROOT / "Pulumi.yaml", folder)
-    for part in ("infra", "stacks", "examples"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "state").mkdir()
-    return {
-        **os.environ,
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "PULUMI_BACKEND_URL": (folder / "state").as_uri(),
-        "PULUMI_CONFIG_PASSPHRASE": "benchmark",
-        "PULUMI_HOME": str(folder / "pulumi-home"),
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-    }

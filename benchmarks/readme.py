@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from accelform.featurizers.families import FAMILIES
-from benchmarks import readme_serving
+from benchmarks import readme_cluster, readme_serving
+from benchmarks.readme_rows import seconds
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -29,19 +30,20 @@ def render() -> str:
     families = _result("families")
     titles = {key: value for key, value in families.items() if isinstance(value, dict)}
     rows = [
-        ("`pulumi preview` of a new stack", _seconds(lifecycle["preview_of_a_new_stack"])),
-        ("`pulumi up` of a new stack, until it serves", _seconds(lifecycle["up_of_a_new_stack"])),
-        ("`pulumi up` with nothing to do", _seconds(lifecycle["up_with_nothing_to_do"])),
-        ("`pulumi up` with another classifier", _seconds(lifecycle["up_with_another_classifier"])),
-        ("`pulumi destroy`", _seconds(lifecycle["destroy"])),
+        ("`pulumi preview` of a new stack", seconds(lifecycle["preview_of_a_new_stack"])),
+        ("`pulumi up` of a new stack, until it serves", seconds(lifecycle["up_of_a_new_stack"])),
+        ("`pulumi up` with nothing to do", seconds(lifecycle["up_with_nothing_to_do"])),
+        ("`pulumi up` with another classifier", seconds(lifecycle["up_with_another_classifier"])),
+        ("`pulumi destroy`", seconds(lifecycle["destroy"])),
         ("building the image, runtime layer at hand", _milliseconds(lifecycle["image_build"])),
         *readme_serving.rows(_measured),
+        *readme_cluster.rows(_measured),
         ("ResNet-50 in block floating point over float32, exact integer engine", _ratio(numerics, "native")),
         ("… standard operators in onnxruntime", _ratio(numerics, "bw-a10-cnn")),
         *(
             (
                 f"converting {FAMILIES[name].title}: time, peak memory",
-                f"{_seconds(row['conversion'])}, {row['peak_memory_gb']:.1f} GB",
+                f"{seconds(row['conversion'])}, {row['peak_memory_gb']:.1f} GB",
             )
             for name, row in titles.items()
         ),
@@ -85,10 +87,6 @@ def _ratio(numerics: dict[str, Any], engine: str) -> str:
     if found is None:
         return "not measured here"
     return f"{found['of_medians']:.2f} × ({found['lower_quartile']:.2f} to {found['upper_quartile']:.2f})"
-
-
-def _seconds(summary: dict[str, float]) -> str:
-    return f"{summary['median_ms'] / 1000:.1f} s"
 
 
 def _milliseconds(summary: dict[str, float]) -> str:

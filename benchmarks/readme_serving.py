@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-Found = Mapping[str, Any]
-Row = tuple[str, str]
+from benchmarks.readme_rows import Found, Makers, Row, collect
 
 
 def rows(result: Callable[[str], Found | None]) -> list[Row]:
     """The rows for the results that there are; `result` gives one by its benchmark's name, or None."""
-    makers: dict[str, Callable[[Found], list[Row]]] = {
+    makers: Makers = {
         "serving": _serving,
         "small_model": _small_model,
         "saturation": _saturation,
@@ -21,7 +19,7 @@ def rows(result: Callable[[str], Found | None]) -> list[Row]:
         "swap": _swap,
         "peer_servers": _peer_servers,
     }
-    return [row for name, make in makers.items() if (found := result(name)) is not None for row in make(found)]
+    return collect(makers, result)
 
 
 def _serving(found: Found) -> list[Row]:

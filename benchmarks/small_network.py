@@ -20,7 +20,7 @@ def bundle(folder: Path, name: str = "small") -> Path:
     model = _model()
     (folder / "model.onnx").write_bytes(model)
     description = {
-        "schema": 2,
+        "schema": 3,
         "name": name,
         "version": "1",
         "family": "small",

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pulumi
 from pulumi import ResourceOptions
 
+import inputs
 from accelform.resources import ComputeTarget, ConvertedModel, Image, Model, Webservice, Workspace
+from base_image import base_image
+from in_cluster import InCluster
 from settings import Settings
 
 settings = Settings.load(pulumi.Config())
+in_cluster = InCluster(settings)
 
 workspace = Workspace(
     "workspace",
@@ -34,7 +38,8 @@ converted_model = ConvertedModel(
     number_format=settings.number_format,
     calibration_images=settings.calibration_images,
 )
-image = Image("image", name=settings.image_name, model=converted_model)
+runtime = base_image(settings)
+image = Image("image", name=settings.image_name, model=converted_model, **inputs.for_image(settings, runtime))
 target = ComputeTarget(
     "target",
     kind=settings.target,
@@ -42,41 +47,17 @@ target = ComputeTarget(
     vm_size=settings.vm_size,
     agent_count=settings.agent_count,
     location=settings.location,
-    edge_root=settings.edge_root,
+    **inputs.for_target(settings),
     # An image that cannot be built should not cost a machine; and the machine goes before the image does.
-    opts=ResourceOptions(depends_on=[image]),
+    opts=ResourceOptions(depends_on=[image, *in_cluster.device_plugin(runtime)]),
 )
 webservice = Webservice(
     "webservice",
     name=settings.service_name,
     image=image,
     target=target,
-    num_replicas=settings.num_replicas,
-    autoscale_enabled=settings.autoscale_enabled,
-    port=settings.port,
-    http_enabled=settings.http_enabled,
-    http_port=settings.http_port,
-    metrics_open=settings.metrics_open,
-    auth_enabled=settings.auth_enabled,
-    primary_key=settings.primary_key,
-    secondary_key=settings.secondary_key,
-    primary_key_generation=settings.primary_key_generation,
-    secondary_key_generation=settings.secondary_key_generation,
-    token_auth_enabled=settings.token_auth_enabled,
-    token_key_generation=settings.token_key_generation,
-    ssl_enabled=settings.ssl_enabled,
-    ssl_cert_pem_file=settings.ssl_cert_pem_file or None,
-    ssl_key_pem_file=settings.ssl_key_pem_file or None,
-    ssl_cname=settings.ssl_cname or None,
-    ssl_client_ca_pem_file=settings.ssl_client_ca_pem_file or None,
-    engine=settings.engine,
-    strict_model_spec=settings.strict_model_spec,
-    model_root=settings.model_root or None,
-    scoring_timeout_ms=settings.scoring_timeout_ms,
-    max_request_wait_time_ms=settings.max_request_wait_time_ms,
-    lame_duck_seconds=settings.lame_duck_seconds,
-    drain_seconds=settings.drain_seconds,
-    otlp_endpoint=settings.otlp_endpoint or None,
+    **inputs.for_webservice(settings),
+    **in_cluster.service("webservice", image=image, target=target),
 )
 
 pulumi.export("scoring_uri", webservice.scoring_uri)
@@ -89,6 +70,7 @@ pulumi.export("labels", model.labels)
 pulumi.export("converted_model_version", converted_model.version)
 pulumi.export("image_location", image.image_location)
 pulumi.export("predicted_latency_ms", converted_model.predicted_latency_ms)
+pulumi.export("client_hint", target.client_hint)
 pulumi.export("bitstream", converted_model.bitstream)
 pulumi.export("report_url", converted_model.report_url)
 pulumi.export("primary_key", webservice.primary_key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,9 +10,19 @@ from typing import Any, Self
 import pulumi
 
 from accelform.errors import UserError
-from accelform.plans import names, regions, scaling, serving
+from accelform.plans import cluster_images, names, pods, pools, regions, scaling, serving, traffic
+from parsing import parse
 
-COUNTS = ("agent_count", "scoring_timeout_ms", "max_request_wait_time_ms")
+COUNTS = (
+    "agent_count",
+    "scoring_timeout_ms",
+    "max_request_wait_time_ms",
+    "replica_max_concurrent_requests",
+    "deployment_timeout_seconds",
+    "provisioning_timeout_seconds",
+)
+TARGETS = ("edge", "kubernetes")
+LONGEST_PRESTOP_SECONDS = 120
 
 
 class SettingsInvalid(UserError, pulumi.RunError):
@@ -43,6 +52,36 @@ class Settings:
     vm_size: str
     agent_count: int
     edge_root: str
+    kubeconfig: str
+    kube_context: str
+    namespace: str
+    create_namespace: bool
+    registry: str
+    registry_ca_file: str
+    base_image: str
+    base_image_builder: str
+    base_image_rootfs: str
+    base_image_context: str
+    device_plugin: str
+    device_plugin_image: str
+    resource_name: str
+    is_attached: bool
+    node_selector: Mapping[str, str]
+    cluster_purpose: str
+    provisioning_timeout_seconds: int
+    load_balancer_type: str
+    load_balancer_subnet: str
+    service_annotations: Mapping[str, str]
+    gateway: str
+    traffic_percentiles: Mapping[str, int]
+    cpu_cores: float
+    memory_gb: float
+    period_seconds: int
+    initial_delay_seconds: int
+    timeout_seconds: int
+    success_threshold: int
+    failure_threshold: int
+    prestop_seconds: int
     service_name: str
     port: int
     http_enabled: bool
@@ -60,16 +99,27 @@ class Settings:
     engine: str
     strict_model_spec: bool
     model_root: str
+    scoring_timeout_ms: int
+    max_request_wait_time_ms: int
+    replica_max_concurrent_requests: int
     lame_duck_seconds: int
     drain_seconds: int
     otlp_endpoint: str
-    scoring_timeout_ms: int
-    max_request_wait_time_ms: int
+    deployment_timeout_seconds: int
     num_replicas: int | None = None
     autoscale_enabled: bool | None = None
+    autoscale_min_replicas: int | None = None
+    autoscale_max_replicas: int | None = None
+    autoscale_refresh_seconds: int | None = None
+    autoscale_target_utilization: int | None = None
+    cpu_cores_limit: float | None = None
+    memory_gb_limit: float | None = None
+    node_vcpus: int | None = None
+    quota_vcpus: int | None = None
     auth_enabled: bool | None = None
     primary_key: pulumi.Output[str] | None = None
     secondary_key: pulumi.Output[str] | None = None
+    registry_pull_config: pulumi.Output[str] | None = None
 
     @classmethod
     def load(cls, config: pulumi.Config) -> Self:
@@ -80,7 +130,7 @@ class Settings:
         values: dict[str, Any] = {}
         problems: list[str] = []
         for field in dataclasses.fields(cls):
-            if field.name.endswith("_key"):
+            if "Output" in str(field.type):
                 values[field.name] = config.get_secret(field.name)
                 continue
             text = config.get(field.name)
@@ -89,7 +139,7 @@ class Settings:
                     problems.append(f"{field.name} is not set")
                 continue
             try:
-                values[field.name] = _parse(str(field.type), text)
+                values[field.name] = parse(str(field.type), text)
             except ValueError as error:
                 problems.append(f"{field.name} must be {error}, not {text!r}")
         settings = cls(**values) if not problems else None
@@ -102,6 +152,21 @@ class Settings:
             )
         return settings
 
+    @property
+    def in_cluster(self) -> bool:
+        """Whether the service runs in a Kubernetes cluster, and not on an edge box."""
+        return self.target == "kubernetes"
+
+    @property
+    def own_device_plugin(self) -> bool:
+        """Whether the stack brings the device plugin of its pool."""
+        return self.in_cluster and self.device_plugin == "emulated"
+
+    @property
+    def cluster_namespace(self) -> str:
+        """The namespace of the service's objects: the one that was chosen, else one named after the target."""
+        return self.namespace or f"accelform-{self.target_name}".lower()
+
     def problems(self) -> list[str]:
         """Everything that the resources would refuse one after the other, told at once."""
         found = {
@@ -113,31 +178,15 @@ class Settings:
             "target_name": names.COMPUTE.problem(self.target_name),
             "service_name": names.SERVICE.problem(self.service_name),
         }
-        counts = {**vars(self), "target_kind": self.target}
-        rows = [*scaling.positive(counts, COUNTS), *scaling.problems(counts), *serving.problems(counts)]
+        if self.target not in TARGETS:
+            found["target"] = f"{self.target!r} is unknown; choose one of {', '.join(TARGETS)}"
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        values["target_kind"] = self.target
+        rows = [*scaling.positive(values, COUNTS), *scaling.problems(values), *serving.problems(values)]
+        if self.in_cluster:
+            if not 0 <= self.prestop_seconds <= LONGEST_PRESTOP_SECONDS:
+                found["prestop_seconds"] = f"must be 0 to {LONGEST_PRESTOP_SECONDS}, not {self.prestop_seconds}"
+            rows += [*cluster_images.problems(values), *pools.problems(values)]
+            rows += traffic.problems(values)
+            rows += pods.problems({**values, "namespace": self.cluster_namespace})
         return [f"{name}: {problem}" for name, problem in found.items() if problem] + [row.reason for row in rows]
-
-
-def _parse(type_name: str, text: str) -> Any:
-    """`text` from a stack file as the field's type; raises ValueError with the expected form."""
-    if type_name.startswith("str"):
-        return text
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if type_name.startswith("int"):
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        raise ValueError("a whole number")
-    if type_name.startswith("bool"):
-        if isinstance(value, bool):
-            return value
-        raise ValueError("true or false")
-    if type_name.startswith("list"):
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return value
-        raise ValueError("a list of strings")
-    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
-        return value
-    raise ValueError("a map of strings")

@@ -6,12 +6,27 @@ import os
 from pathlib import Path
 
 import pytest
+from tools import interrupts
 
 RINGS = ("unit", "contract", "engine", "cluster")
 # Reasons (how they begin) for which a test may be skipped when CI=true; any other skip fails the run.
-# CI installs TensorFlow and a browser, but is not root and cannot take a machine apart.
-ALLOWED_SKIPS: tuple[str, ...] = ("only root may ",)
+# CI installs TensorFlow, a browser and, as root on Debian, what a cluster needs. Where it is not root it cannot take a
+# machine apart, and has no cluster.
+ALLOWED_SKIPS: tuple[str, ...] = ("only root may ", "a test cluster needs ")
 HERE = Path(__file__).parent
+# Tests of half a minute and more, the longest first.
+LONGEST = (
+    "engine/test_families.py",
+    "engine/test_faults.py",
+    "engine/test_moves.py",
+    "engine/test_lifecycle.py",
+    "contract/runtime/test_probes.py",
+    "contract/reliability/test_census.py",
+)
+
+
+def pytest_configure() -> None:
+    interrupts.restore()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if ring not in RINGS:
             raise pytest.UsageError(f"{item.path} is in no ring; move it below one of tests/{{{','.join(RINGS)}}}")
         item.add_marker(ring)
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[int, int]:
+    """Rings from the slowest to the quickest, and in each the longest tests last: a worker that has run out of tests
+    takes over from the end of another's, while that one is still at the cluster's."""
+    path = item.path.relative_to(HERE).as_posix()
+    return -RINGS.index(path.split("/")[0]), len(LONGEST) - LONGEST.index(path) if path in LONGEST else 0
 
 
 @pytest.hookimpl(tryfirst=True)

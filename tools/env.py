@@ -15,11 +15,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tools.plugins import place_plugin
 from tools.progress import StepFailed, say
 from tools.toolchain.__main__ import ensure_pulumi
 from tools.venv import PROJECT
 
 STATE_FOLDER = ".accelform"
+HOME_FOLDER = "pulumi-home"
 # A passphrase or stack in the caller's shell would win over the project's own.
 CLEARED = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_STACK")
 
@@ -47,7 +49,7 @@ def pulumi_variables(project: Path = PROJECT) -> dict[str, str]:
     return {
         "PULUMI_BACKEND_URL": f"file://{state / 'state'}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
-        "PULUMI_HOME": str(state / "pulumi-home"),
+        "PULUMI_HOME": str(state / HOME_FOLDER),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
@@ -78,10 +80,14 @@ def main() -> int:
     """Print the exports, or with `--path` only the folders for PATH; 1 with what to do next when there is no Pulumi."""
     try:
         toolchain = ensure_pulumi()
+        if sys.argv[1:] == ["--path"]:
+            print(search_path(toolchain))
+            return 0
+        place_plugin(PROJECT / STATE_FOLDER / HOME_FOLDER)
     except StepFailed as failure:
         say(f"error: {failure}")
         return 1
-    print(search_path(toolchain) if sys.argv[1:] == ["--path"] else exports(toolchain))
+    print(exports(toolchain))
     return 0
 
 

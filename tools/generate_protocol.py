@@ -1,4 +1,4 @@
-"""Writes the modules of runtime/accelform_runtime/protocol/*.proto: Python's beside them, Go's into runtime/front/wire.
+"""Writes the modules of runtime/accelform_runtime/protocol/*.proto: Python's beside them, Go's into runtime/front.
 
 python tools/generate_protocol.py            # into the source tree
 python tools/generate_protocol.py --into DIR # elsewhere, for the test that finds stale modules
@@ -17,8 +17,13 @@ from grpc_tools import protoc
 
 RUNTIME = Path(__file__).resolve().parent.parent / "runtime"
 FRONT = RUNTIME / "front"
-GO_PACKAGE = "accelform/front/wire"
+GO_MODULE = "accelform/front"
 WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
+
+
+def go_folder(source: str) -> str:
+    """Where the Go package of a .proto file is: a kubelet's API is apart from TensorFlow Serving's."""
+    return "kubelet" if Path(source).name.startswith("kubelet_") else "wire"
 
 
 def generate(into: Path) -> int:
@@ -41,8 +46,8 @@ def generate(into: Path) -> int:
                     f"--pyi_out={into}",
                     f"--plugin=protoc-gen-go={plugin}",
                     f"--go_out={into / 'front'}",
-                    f"--go_opt=module={GO_PACKAGE.removesuffix('/wire')}",
-                    *(f"--go_opt=M{source}={GO_PACKAGE}" for source in sources),
+                    f"--go_opt=module={GO_MODULE}",
+                    *(f"--go_opt=M{source}={GO_MODULE}/{go_folder(source)}" for source in sources),
                     *sources,
                 ]
             )

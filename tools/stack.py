@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -19,10 +18,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.env import STATE_FOLDER, process_environment
+from tools.env import HOME_FOLDER, STATE_FOLDER, process_environment
 from tools.locks import stack_locks
 from tools.orphans import end_orphans
+from tools.plugins import place_plugin
 from tools.progress import StepFailed, elapsed, say
+from tools.samefile import is_still_at
 from tools.stackfile import drop_salt, has_secrets
 from tools.toolchain.__main__ import ensure_pulumi
 from tools.venv import PROJECT, ensure_environment
@@ -50,8 +51,8 @@ def one_at_a_time() -> Iterator[None]:
             except BlockingIOError:
                 say("  another make works on the stacks of this checkout; waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            # `make down` removes the folder with the lock in it; a lock on a removed file guards nothing.
-            if _same_file(lock.fileno(), state / "lock"):
+            # `make down` removes the folder with the lock in it.
+            if is_still_at(state / "lock", lock.fileno()):
                 yield
                 return
 
@@ -62,6 +63,7 @@ def prepare(stack: str) -> Mapping[str, str]:
     ensure_environment()
     say("[2/4] Pulumi engine")
     environment = process_environment(ensure_pulumi())
+    place_plugin(PROJECT / STATE_FOLDER / HOME_FOLDER, stack_file(stack))
     say(f"[3/4] stack {stack} on {environment['PULUMI_BACKEND_URL']}")
     if stack not in existing_stacks(environment):
         _create(stack, environment)
@@ -208,13 +210,6 @@ def _empty(folder: Path, *, keep: tuple[str, ...]) -> None:
     for entry in folder.iterdir():
         if entry.name not in keep:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
-def _same_file(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _default_interrupt() -> None:

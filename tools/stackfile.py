@@ -1,4 +1,4 @@
-"""What Pulumi adds to `stacks/Pulumi.<stack>.yaml` while a stack exists, and how it goes away again."""
+"""What is in `stacks/Pulumi.<stack>.yaml`: what Pulumi adds while a stack exists and how it goes, and where it runs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import re
 from pathlib import Path
 
 SALT = re.compile(r"^encryptionsalt:.*\n?", re.MULTILINE)
+IN_CLUSTER = re.compile(r"""^\s+accelform:target:\s*["']?kubernetes\b""", re.MULTILINE)
 SECURE = re.compile(r"^\s+(- )?secure:", re.MULTILINE)
 
 
 def has_salt(path: Path) -> bool:
     """Tell whether Pulumi's `encryptionsalt:` is in a stack file."""
     return path.exists() and SALT.search(path.read_text(encoding="utf-8")) is not None
+
+
+def is_in_cluster(path: Path) -> bool:
+    """Tell whether a stack's service runs in a Kubernetes cluster."""
+    return path.exists() and IN_CLUSTER.search(path.read_text(encoding="utf-8")) is not None
 
 
 def has_secrets(path: Path) -> bool:

@@ -24,7 +24,8 @@ class Pipeline:
 
     def __init__(self, model: Path, threads: int) -> None:
         """Opens the graph and runs it, so that the first call finds memory and threads in place."""
-        self.session = open_session(model.read_bytes(), threads)
+        arrays = {path.name: path.read_bytes() for path in model.parent.glob("*.npz")}
+        self.session = open_session(model.read_bytes(), threads, files=arrays)
         expected = self.session.get_inputs()[0]
         self.input = expected.name
         self.outputs = [self.session.get_outputs()[0].name]

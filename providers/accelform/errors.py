@@ -28,6 +28,14 @@
     │   ├── InvalidServiceSpec   a service has settings that cannot be
     │   ├── NoFpgaFree           every FPGA of an edge box has a resident service
     │   ├── PortInUse            a service's port is taken
+    │   ├── KubeconfigUnusable   a kubeconfig is missing, unreadable or not one
+    │   ├── ContextUnknown       a kubeconfig has no such context
+    │   ├── ClusterDenied        a cluster refuses the credentials, or its user lacks rights
+    │   ├── ClusterRefused       a cluster does not accept an object, by its schema or its own rules
+    │   ├── ClusterChanged       a kubeconfig leads to another cluster than the one that holds the pool
+    │   ├── NoNodeFree           a cluster has too few machines that a pool could claim
+    │   ├── PoolInUse            a pool cannot lose machines whose FPGAs are in use
+    │   ├── QuotaExceeded        a region's quota does not suffice for a pool
     │   ├── PulumiMissing        there is no Pulumi CLI to ask
     │   ├── StackUnreadable      a stack is missing, locked away or not deployed
     │   ├── TlsFileUnusable      a certificate or private key for a service cannot be read
@@ -35,12 +43,24 @@
     │   ├── ScoreInputUnreadable  a file for `accelform score` is not there or not readable
     │   ├── CalibrationUnusable  images to measure fidelity on are missing, damaged or don't fit the model
     │   ├── TrainingUnavailable  TensorFlow is not installed, or Keras runs on something else
+    │   ├── ReferenceInvalid     an image reference cannot be read, or is not by digest where it must be
+    │   ├── RegistryDenied       a registry refuses these credentials, or they may not do this
+    │   ├── RegistryUntrusted    a registry's certificate is not one that is trusted here
+    │   ├── RegistryRefused      a registry does not take a name, a manifest or what was sent
+    │   ├── BaseImageUnusable    a base image is missing, for another machine, or without the right Python
+    │   ├── BuilderUnusable      there is no such program to build images with
     │   └── NoDefaultClassifier  the network family gives predictions itself, or has no published classifier
     └── InternalError        Accelform or its surroundings failed
         ├── ObjectExists         a conditional create found the key taken
         ├── ObjectMissing        the object is not in the store
         ├── StoreUnreachable     the store did not answer or failed
+        ├── RegistryUnreachable  a registry did not answer, or failed
+        ├── BuilderFailed        a program that builds images did not
         ├── RuntimeLayerError    the installed runtime cannot be packed
+        ├── ClusterUnreachable   an API server did not answer or failed
+        ├── ClusterConflict      an object in a cluster exists already, or was changed at the same time
+        ├── ClusterObjectMissing an object in a cluster is gone
+        ├── PoolNotReady         a pool's FPGAs did not appear in time
         ├── BoxBusy              another command is changing the edge box
         ├── SupervisorFailed     an edge box's supervisor did not start or obey
         └── ServiceNotReady      a deployed service did not answer SERVING
@@ -183,6 +203,54 @@ class ServiceNotReady(InternalError):
     """A service did not answer SERVING; the message has its server's last words."""
 
 
+class KubeconfigUnusable(UserError):
+    """A kubeconfig is missing, cannot be read, or is not one."""
+
+
+class ContextUnknown(UserError):
+    """A kubeconfig has no context of that name, or none is chosen; the message lists those it has."""
+
+
+class ClusterDenied(UserError):
+    """A cluster does not accept the credentials, or their user lacks rights; the message names verb and resource."""
+
+
+class ClusterRefused(UserError):
+    """A cluster does not accept an object: its schema, an admission rule or a webhook says no."""
+
+
+class ClusterChanged(UserError):
+    """The kubeconfig's context leads to another cluster than the one that holds the pool."""
+
+
+class ClusterUnreachable(InternalError):
+    """A cluster's API server did not answer, is not trusted, or failed."""
+
+
+class ClusterConflict(InternalError):
+    """An object in a cluster exists already, or somebody changed it at the same time."""
+
+
+class ClusterObjectMissing(InternalError):
+    """An object in a cluster is gone."""
+
+
+class NoNodeFree(UserError):
+    """A cluster has too few machines that a pool could claim; the message says why the others won't do."""
+
+
+class PoolInUse(UserError):
+    """Pods use FPGAs of machines that a pool would lose; the message names them."""
+
+
+class QuotaExceeded(UserError):
+    """A region's quota of vCPUs does not suffice for a pool; the message says how to ask for more."""
+
+
+class PoolNotReady(InternalError):
+    """Machines of a pool did not offer their FPGAs in time."""
+
+
 class PulumiMissing(UserError):
     """The Pulumi CLI is not on PATH and the project has not set up its own."""
 
@@ -229,3 +297,35 @@ class TensorFlowMissing(UserError):
 
 class ImportFailed(UserError):
     """TensorFlow could not read a model's files, or needed more memory or time than it was given."""
+
+
+class ReferenceInvalid(UserError):
+    """An image reference that cannot be read, or that names no digest where one is needed."""
+
+
+class RegistryDenied(UserError):
+    """A registry refuses the credentials, or whoever they are of may not do this; the message never has them."""
+
+
+class RegistryUntrusted(UserError):
+    """A registry's certificate is not signed by an authority that is trusted here, or is for another name."""
+
+
+class RegistryRefused(UserError):
+    """A registry answered that it does not take a name, a manifest or what was sent."""
+
+
+class BaseImageUnusable(UserError):
+    """A base image that is missing, for another machine, or without the Python that the runtime needs."""
+
+
+class BuilderUnusable(UserError):
+    """There is no such program to build images with here, or it is too old."""
+
+
+class RegistryUnreachable(InternalError):
+    """A registry did not answer, broke off or failed; trying again may help."""
+
+
+class BuilderFailed(InternalError):
+    """A program that builds images failed; the message has its last words."""

@@ -25,15 +25,24 @@ FAULT_POINTS = (
 )
 """Every name that ``fault_point`` may be called with, in the order of a create."""
 
+POOL_FAULT_POINTS = (
+    "compute-target:after-first-claim",
+    "compute-target:after-claim",
+    "compute-target:after-close",
+)
+"""Further points of a pool in a cluster; the last is in a release."""
+REGISTRY_FAULT_POINTS = ("image:after-layers", "image:after-push", "image:after-attach", "image:after-unpush")
+"""Further points of an image in a registry; the last is in a delete."""
+
 _ENGINE_NAME = "pulumi"
 
 
 def fault_point(name: str) -> None:
     """Die here when the environment says so; otherwise return at once.
 
-    Raises ValueError for a name that is not in ``FAULT_POINTS``, so that a renamed point cannot go untested.
+    Raises ValueError for a name that is in no tuple of points, so that a renamed point cannot go untested.
     """
-    if name not in FAULT_POINTS:
+    if name not in (*FAULT_POINTS, *POOL_FAULT_POINTS, *REGISTRY_FAULT_POINTS):
         raise ValueError(f"fault point {name!r} is not declared; add it to accelform.faults.FAULT_POINTS")
     if os.environ.get("ACCELFORM_FAULT_POINT") != name:
         return

@@ -28,7 +28,8 @@ type served struct {
 	traces   *telemetry.Traces
 	device   *device.Device
 	server   *service.Server
-	http     *http.Server // nil: there is no side door
+	http     *http.Server    // nil: there is no side door
+	probes   *service.Probes // nil: nobody probes
 	// listeners are those of gRPC and of HTTP.
 	listeners []net.Listener
 }
@@ -70,6 +71,14 @@ func open(s *settings.Settings, log *telemetry.Log) (*served, error) {
 			return nil, err
 		}
 	}
+	if s.HealthPort != 0 {
+		if err := opened.openProbes(); err != nil {
+			for _, taken := range opened.listeners {
+				taken.Close()
+			}
+			return nil, err
+		}
+	}
 	metrics.Watch(opened.device.Waiting, opened.server.InFlight, opened.server.Ready, notAfter, opened.connections)
 	go opened.server.Serve(listener)
 	log.Write("listening", "address", s.ListenAddress, "port", portOf(listener), "authentication", guard.Describe(),
@@ -84,11 +93,11 @@ func (o *served) openHTTP(
 	if err != nil {
 		return err
 	}
-	handler := rest.New(rest.Deps{
+	handler := o.sendingAway(rest.New(rest.Deps{
 		Settings: o.settings, Log: o.log, Metrics: metrics, Traces: o.traces, Admit: guard.Admit,
-		Ready: o.server.Ready, Live: func() bool { return true },
+		Ready: o.server.Ready, Live: o.server.Live,
 		Status: o.server.Status, Metadata: o.server.Metadata, Score: o.server.ScoreHTTP,
-	})
+	}))
 	if certificates != nil {
 		o.http = rest.NewServer(handler, certificates.Config("http/1.1"), o.settings)
 		go o.http.ServeTLS(listener, "", "")
@@ -98,6 +107,28 @@ func (o *served) openHTTP(
 	}
 	o.listeners = append(o.listeners, listener)
 	o.log.Write("listening_http", "address", o.settings.ListenAddress, "port", portOf(listener))
+	return nil
+}
+
+// sendingAway ends a connection with its next answer once the service is about to stop: HTTP has no other way to send a
+// client elsewhere before it asks again.
+func (o *served) sendingAway(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
+		if o.server.Leaving() {
+			answer.Header().Set("Connection", "close")
+		}
+		handler.ServeHTTP(answer, request)
+	})
+}
+
+func (o *served) openProbes() error {
+	listener, err := security.Listen(o.settings.ListenAddress, o.settings.HealthPort, service.ProbeConnections)
+	if err != nil {
+		return err
+	}
+	o.probes = o.server.NewProbes()
+	go o.probes.Serve(listener)
+	o.log.Write("listening_health", "address", o.settings.ListenAddress, "port", portOf(listener))
 	return nil
 }
 
@@ -120,18 +151,20 @@ func (o *served) live(ctx context.Context, signals <-chan os.Signal) error {
 		}
 	}
 	cancel()
+	lameDuck := settings.Seconds(o.settings.LameDuckSeconds)
 	if loaded != nil {
 		<-loaded
+		lameDuck = 0 // nobody was ever sent here
 	}
-	o.drain(signals)
+	o.drain(signals, lameDuck)
 	return nil
 }
 
-// drain: health says NOT_SERVING, calls are taken for lame_duck_seconds more, those that were taken get drain_seconds.
-// A second signal ends the waiting.
-func (o *served) drain(signals <-chan os.Signal) {
+// drain: health says NOT_SERVING, everything goes on for the time of a lame duck, then clients are asked to go elsewhere
+// and the calls that were taken get drain_seconds. A second signal ends the waiting.
+func (o *served) drain(signals <-chan os.Signal, lameDuck time.Duration) {
 	o.server.NotServing()
-	o.log.Write("draining", "calls", o.server.InFlight(), "lame_duck_seconds", o.settings.LameDuckSeconds,
+	o.log.Write("draining", "calls", o.server.InFlight(), "lame_duck_seconds", lameDuck.Seconds(),
 		"drain_seconds", o.settings.DrainSeconds)
 	impatient, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -145,13 +178,22 @@ func (o *served) drain(signals <-chan os.Signal) {
 	}()
 	select {
 	case <-impatient.Done():
-	case <-time.After(settings.Seconds(o.settings.LameDuckSeconds)):
+	case <-time.After(lameDuck):
 	}
 	limited, done := context.WithTimeout(impatient, settings.Seconds(o.settings.DrainSeconds))
 	defer done()
+	o.device.LoadNoMore() // a swap is a call too, and nobody will need its model
+	left := o.server.Leave()
+	if o.http != nil {
+		_ = o.http.Shutdown(limited)
+	}
+	select {
+	case <-left:
+	case <-limited.Done():
+	}
 	o.device.Drain(limited)
-	if limited.Err() != nil {
-		o.log.Write("abandoned", "calls", o.server.InFlight())
+	if calls := o.server.InFlight(); limited.Err() != nil && calls > 0 {
+		o.log.Write("abandoned", "calls", calls)
 	}
 	o.close()
 }
@@ -165,6 +207,9 @@ func (o *served) close() {
 		if o.http.Shutdown(ctx) != nil {
 			o.http.Close()
 		}
+	}
+	if o.probes != nil {
+		o.probes.Stop()
 	}
 	o.traces.Close(context.Background())
 }

@@ -15,11 +15,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"accelform/front/deviceplugin"
 	"accelform/front/settings"
+	"accelform/front/stop"
 	"accelform/front/telemetry"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "device-plugin" {
+		runtime.GOMAXPROCS(1)
+		log := telemetry.NewLog(os.Stderr)
+		code := deviceplugin.Main(os.Args[2:], log)
+		log.Flush()
+		os.Exit(code)
+	}
 	handed := flag.Int("settings-fd", -1, "pipe with the settings")
 	lock := flag.Int("lock-fd", -1, "open file whose lock is the FPGA's")
 	// What the service serves is in the settings; these stand in the process list for people and tools to see.
@@ -49,13 +58,11 @@ func run(handed, lock int, log *telemetry.Log) int {
 		return fail(log, err)
 	}
 	pipe.Close()
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	served, err := open(found, log)
 	if err != nil {
 		return fail(log, err)
 	}
-	if err := served.live(context.Background(), signals); err != nil {
+	if err := served.live(context.Background(), stop.Signals); err != nil {
 		return fail(log, err)
 	}
 	log.Write("stopped", "service", found.Name)

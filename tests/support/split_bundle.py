@@ -88,7 +88,7 @@ def write_split_bundle(folder: Path, *, parts: bool = True, number_format: str =
     for name, data in files.items():
         (folder / name).write_bytes(data)
     description = {
-        "schema": 2,
+        "schema": 3,
         "name": "split",
         "version": "1",
         "family": None,

@@ -2,10 +2,13 @@
 
 In this order: the one on PATH when its version fits; one that is in the cache; the official release when its host
 answers within a few seconds; a build from pinned Go modules. Only the folder goes to standard output.
+
+With an argument, kubernetes, kubernetes-plugin or kwok: the same for what only a cluster needs (see toolsets.py).
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -13,11 +16,12 @@ import time
 from pathlib import Path
 
 from tools.progress import StepFailed, elapsed, exit_on_sigterm, say
-from tools.toolchain.cache import cache_root, complete, install, locked
+from tools.toolchain.cache import EXECUTABLES, cache_root, complete, install_executables, locked
 from tools.toolchain.installed import find_installed
 from tools.toolchain.modules import build, build_key, go_version
 from tools.toolchain.pins import sdk_version
 from tools.toolchain.release import ReleaseUnavailable, archive_name, base_url, fetch_release
+from tools.toolchain.toolsets import TOOLSETS, ensure
 
 
 def ensure_pulumi() -> Path:
@@ -40,12 +44,15 @@ def ensure_pulumi() -> Path:
             return cached
         try:
             say(f"  looking for Pulumi {version} at {base_url()}")
-            found = install(root, _release_key(), lambda bin_dir: fetch_release(version, bin_dir))
+            found = install_executables(
+                root, _release_key(), lambda bin_dir: fetch_release(version, bin_dir), EXECUTABLES
+            )
         except ReleaseUnavailable as reason:
             say(f"  not from a release: {reason}")
             go = go_version()
             say(f"  building Pulumi {version} from pinned Go modules, once per machine (about 4 minutes on 2 cores)")
-            found = install(root, build_key(version, go), lambda bin_dir: build(version, bin_dir, lock))
+            key = build_key(version, go)
+            found = install_executables(root, key, lambda bin_dir: build(version, bin_dir, lock), EXECUTABLES)
     say(f"  Pulumi {version} is in {found} ({elapsed(time.monotonic() - started)})")
     return found
 
@@ -67,8 +74,12 @@ def _cached(root: Path) -> Path | None:
 def main() -> int:
     """Print the folder, or say on standard error what to do; 0 or 1."""
     exit_on_sigterm()
+    toolsets = {toolset.name: toolset for toolset in TOOLSETS}
+    parser = argparse.ArgumentParser(prog="python3 -m tools.toolchain")
+    parser.add_argument("name", nargs="?", choices=("pulumi", *toolsets), default="pulumi")
+    name = parser.parse_args().name
     try:
-        print(ensure_pulumi())
+        print(ensure_pulumi() if name == "pulumi" else ensure(toolsets[name]))
     except StepFailed as failure:
         say(f"error: {failure}")
         return 1

@@ -12,7 +12,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,9 +27,19 @@ def cache_root() -> Path:
     return Path(base).expanduser() / "accelform" / "toolchain"
 
 
-def complete(bin_dir: Path) -> bool:
-    """Tell whether a folder holds the engine, the Python language host and its two scripts, all executable."""
-    return all(os.access(bin_dir / name, os.X_OK) for name in EXECUTABLES)
+def complete(bin_dir: Path, executables: Sequence[str] = EXECUTABLES) -> bool:
+    """Tell whether a folder holds all executables; by default the engine, the Python language host and its scripts."""
+    return all(os.access(bin_dir / name, os.X_OK) for name in executables)
+
+
+def install_executables(root: Path, key: str, fill: Callable[[Path], None], executables: Sequence[str]) -> Path:
+    """Fill `<key>/bin`, and keep it only with all of its executables. Call with the lock held; returns `<key>/bin`."""
+
+    def make(partial: Path) -> None:
+        (partial / "bin").mkdir()
+        fill(partial / "bin")
+
+    return install(root, key, make, lambda partial: complete(partial / "bin", executables)) / "bin"
 
 
 @contextmanager
@@ -51,20 +61,21 @@ def locked(root: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def install(root: Path, key: str, fill: Callable[[Path], None]) -> Path:
-    """Fill a new folder and give it its name only when it is complete. Call with the lock held; returns `<key>/bin`."""
+def install(root: Path, key: str, fill: Callable[[Path], None], is_complete: Callable[[Path], bool]) -> Path:
+    """Fill a new folder and give it its name only when it is complete. Call with the lock held; returns `<root>/<key>`.
+
+    What a killed earlier call left is removed first.
+    """
     for leftover in root.glob("partial-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix="partial-", dir=root))
     try:
-        (partial / "bin").mkdir()
-        fill(partial / "bin")
-        missing = [name for name in EXECUTABLES if not os.access(partial / "bin" / name, os.X_OK)]
-        if missing:
-            raise AssertionError(f"the toolchain step produced no {', '.join(missing)}")
+        fill(partial)
+        if not is_complete(partial):
+            raise AssertionError(f"the step that fills {root / key} left it incomplete")
         shutil.rmtree(root / key, ignore_errors=True)
         partial.chmod(0o755)
         partial.rename(root / key)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return root / key / "bin"
+    return root / key

@@ -10,14 +10,17 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 from typing import Final
 
 from accelform.errors import InternalError, UserError
 
 COMMANDS: Final = {
+    "base-image": "build what images for Kubernetes stand on, or write its build context",
     "edge": "start an edge box again, or show what runs on it",
     "estimate": "tell how long the FPGA would take for a network",
     "fidelity": "compare a number format with float32 on your images, layer by layer",
+    "quota": "tell how many vCPUs of machines with FPGAs a region has, and what a stack needs",
     "report": "write the page that a conversion writes, without deploying anything",
     "score": "send one image to a web service and print the most likely classes",
     "sweep": "compare several number formats on your images",
@@ -32,15 +35,22 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        import_module(f"accelform.cli.{name}").configure(command)
+        _module(name).configure(command)
     return root
 
 
+def _module(command: str) -> ModuleType:
+    return import_module(f"accelform.cli.{command.replace('-', '_')}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns its exit code: 0 done, 2 the user can fix it, 1 accelform failed, 130 interrupted."""
+    """Run one command. Returns its exit code: 0 done, 2 the user can fix it, 1 accelform failed, 130 interrupted.
+
+    Commands may have further codes of their own; their help tells them.
+    """
     parsed = parser().parse_args(arguments)
     try:
-        return int(import_module(f"accelform.cli.{parsed.command}").run(parsed))
+        return int(_module(parsed.command).run(parsed))
     except UserError as error:
         print(f"accelform {parsed.command}: {error}", file=sys.stderr)
         return 2

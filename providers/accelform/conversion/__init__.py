@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from accelform.conversion.converter import Conversion, convert
 
-CONVERTER_VERSION = "2"
+CONVERTER_VERSION = "3"
 """Changes whenever the same source would give another bundle; part of a converted model's identity."""
 
 __all__ = ["CONVERTER_VERSION", "Conversion", "convert"]

@@ -1,13 +1,14 @@
 """Writes a built model as a bundle: the folder that an image serves.
 
-    model.onnx    the whole served graph, for onnxruntime
-    fpga.json     the FPGA's part as data: network, number format, the tensor that it reads
-    fpga.npz      its arrays as the FPGA stores them
+    model.onnx    the whole served graph, for onnxruntime; its large constants lie in fpga.npz
+    fpga.npz      the FPGA part's arrays as it stores them
+    fpga.json     that part as data: network, number format, the tensor that it reads
     front.onnx    from the wire to that tensor; missing where the wire carries it
     head.onnx     from the FPGA's tensors to the wire; missing where they are the same
     bundle.json   names, modelled times, digests of the others
 
-`fpga.*`, `front.onnx` and `head.onnx` are for engines that compute the FPGA's part themselves, in block formats only.
+`fpga.json`, `front.onnx` and `head.onnx` are there in block formats only, for engines that compute the FPGA's part
+themselves.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelform.conversion.shared_arrays import refer_to
 from accelform_runtime.network.packed import write_packed
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from accelform.conversion.split import SplitModel, TensorInfo
     from accelform_runtime.timing.estimate import Estimate
 
-SCHEMA = 2
-NETWORK_SCHEMA = 1
+SCHEMA = 3
+NETWORK_SCHEMA = 2
 METHOD_NAME = "tensorflow/serving/predict"
 MODEL_FILE = "model.onnx"
 NETWORK_FILE = "fpga.json"
@@ -54,7 +56,10 @@ def write_bundle(
         written[file] = output_dir / file
         written[file].write_bytes(content)
 
-    write(MODEL_FILE, _bytes(built.proto))
+    parameters = output_dir / PARAMETERS_FILE
+    write_packed(parameters, split.network, built.packed, fmt)
+    write(MODEL_FILE, _bytes(refer_to(parameters, built.proto)))
+    written[PARAMETERS_FILE] = parameters
     if fmt.quantised:
         network = {
             "schema": NETWORK_SCHEMA,
@@ -63,8 +68,6 @@ def write_bundle(
             "network": split.network.as_dict(),
         }
         write(NETWORK_FILE, _json(network))
-        written[PARAMETERS_FILE] = output_dir / PARAMETERS_FILE
-        write_packed(written[PARAMETERS_FILE], split.network, built.packed, fmt)
         for file, part in ((FRONT_FILE, built.front), (HEAD_FILE, built.head)):
             if part is not None:
                 write(file, _bytes(part))

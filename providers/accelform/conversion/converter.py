@@ -40,7 +40,7 @@ def convert(
     output_tensors: Sequence[str] | None = None,
     progress: Progress = lambda _: None,
 ) -> Conversion:
-    """Writes a bundle of schema 2 into `output_dir`; the same arguments give the same bytes.
+    """Writes a bundle of schema 3 into `output_dir`; the same arguments give the same bytes.
 
     Tensors default to the model's own. `progress` gets a line per step.
 
@@ -50,7 +50,7 @@ def convert(
         InvalidWeights: a weight is NaN or infinite.
         UnsupportedModel: front or head can't be brought to the converter's opset, or don't fit the network.
     """
-    from accelform.conversion.bundle import MODEL_FILE, write_bundle
+    from accelform.conversion.bundle import write_bundle
     from accelform.featurizers.forecast import forecast
 
     fmt = number_format_of(number_format)
@@ -58,8 +58,9 @@ def convert(
     estimate = forecast(split.network, number_format=number_format)
     built = build(split, name=name, fmt=fmt, progress=progress)
     files = write_bundle(built, split, output_dir=output_dir, version=version, estimate=estimate)
-    size = files[MODEL_FILE].stat().st_size
-    progress(f"wrote {MODEL_FILE}, {size / 1e6:.1f} MB, {number_format}, {estimate.latency_ms:.3f} ms on the FPGA")
+    size = sum(path.stat().st_size for path in files.values())
+    wrote = f"wrote {len(files)} files, {size / 1e6:.1f} MB"
+    progress(f"{wrote}, {number_format}, {estimate.latency_ms:.3f} ms on the FPGA")
     return Conversion(output_dir=output_dir, files=files, estimate=estimate, built=built)
 
 

@@ -42,7 +42,7 @@ class NetworkWriter:
         """`parameters` are those that `pack_parameters` gave for `fmt`."""
         self._writer = writer
         self._network = network
-        self._parameters = parameters.steps
+        self._parameters = parameters
         self._format = fmt
         self._quantised: dict[str, str] = {}
         self.layer_values: dict[str, str] = {}
@@ -82,7 +82,7 @@ class NetworkWriter:
         return self._affine(step, maps)
 
     def _convolution(self, conv: Convolution, maps: str) -> str:
-        writer, arrays = self._writer, self._parameters[conv.name]
+        writer, arrays = self._writer, self._parameters.steps[conv.name]
         if conv.source not in self._quantised:
             self._quantised[conv.source] = quantise_maps(
                 writer,
@@ -96,7 +96,7 @@ class NetworkWriter:
         result = writer.op(
             "Conv",
             self._quantised[conv.source],
-            packed_weights(writer, arrays, self._format, name=f"{conv.name}/weights"),
+            packed_weights(writer, self._parameters, conv.name, name=f"{conv.name}/weights"),
             writer.constant(arrays.bias, name=f"{conv.name}/biases"),
             **_walk(conv.window),
         )
@@ -144,12 +144,12 @@ class NetworkWriter:
         wide = writer.op("Cast", maps, to=DOUBLE)
         squares = writer.op("ReduceSum", writer.op("Mul", wide, wide), writer.integers(1))
         length = writer.op("Sqrt", writer.op("Max", squares, writer.constant(np.float64(step.epsilon))))
-        scale = _per_channel(self._parameters[step.name].scale).astype(np.float64)
+        scale = _per_channel(self._parameters.steps[step.name].scale).astype(np.float64)
         factors = writer.constant(scale, name=f"{step.name}/scale")
         return self._narrowed(writer.op("Mul", writer.op("Div", wide, length), factors))
 
     def _affine(self, step: Affine, maps: str) -> str:
-        writer, arrays = self._writer, self._parameters[step.name]
+        writer, arrays = self._writer, self._parameters.steps[step.name]
         scale, bias = (
             writer.constant(pointwise(_per_channel(array), self._format), name=f"{step.name}/{part}")
             for part, array in (("scale", arrays.scale), ("bias", arrays.bias))

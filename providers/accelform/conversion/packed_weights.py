@@ -10,23 +10,22 @@ import numpy as np
 import onnx
 
 from accelform.conversion.graph import FLOAT, FLOAT8E8M0, GraphWriter
-from accelform_runtime.network.packed import PackedStep
-from accelform_runtime.numerics.format import NumberFormat
-from accelform_runtime.numerics.quantiser import Bytes
-
-EXPONENT_BIAS = 127
+from accelform_runtime.network.packed import Packed
 
 
-def packed_weights(writer: GraphWriter, arrays: PackedStep, fmt: NumberFormat, *, name: str) -> str:
+def packed_weights(writer: GraphWriter, parameters: Packed, step: str, *, name: str) -> str:
     """A convolution's weights, float32 OIHW, under `name`."""
-    if arrays.mantissas is None or arrays.exponents is None or fmt.block_size is None:
-        assert arrays.weights is not None
-        return writer.constant(np.ascontiguousarray(arrays.weights.transpose(3, 2, 0, 1)), name=name)
-    mantissas = np.ascontiguousarray(arrays.mantissas.transpose(3, 2, 0, 1))
+    fmt = parameters.fmt
+    if fmt.block_size is None:
+        return writer.constant(parameters.stored(step, "weights"), name=name)
+    mantissas, exponents = (parameters.stored(step, part) for part in ("mantissas", "exponents"))
     shape = mantissas.shape
     out_channels, in_channels, *kernel = shape
-    blocks = arrays.exponents.shape[2]
-    steps = writer.op("Cast", writer.tensor(_powers(arrays.exponents, name=f"{name}/exponents")), to=FLOAT)
+    blocks = exponents.shape[1]
+    powers = onnx.TensorProto(
+        name=f"{name}/exponents", data_type=FLOAT8E8M0, dims=exponents.shape, raw_data=exponents.tobytes()
+    )
+    steps = writer.op("Cast", writer.tensor(powers), to=FLOAT)
     if blocks > 1 and in_channels % fmt.block_size:
         # A short last block: each channel looks up its block.
         lookup = writer.constant(np.arange(in_channels, dtype=np.int64) // fmt.block_size, name=f"{name}/blocks")
@@ -38,10 +37,3 @@ def packed_weights(writer: GraphWriter, arrays: PackedStep, fmt: NumberFormat, *
     if mantissas.shape == shape:
         return writer.op("Mul", integers, steps, name=name)
     return writer.op("Reshape", writer.op("Mul", integers, steps), writer.integers(*shape), name=name)
-
-
-def _powers(exponents: Bytes, *, name: str) -> onnx.TensorProto:
-    """2^exponent, [out, blocks, kernel height, kernel width]."""
-    ordered = np.ascontiguousarray(exponents.transpose(3, 2, 0, 1))
-    raw = (ordered.astype(np.int16) + EXPONENT_BIAS).astype(np.uint8).tobytes()
-    return onnx.TensorProto(name=name, data_type=FLOAT8E8M0, dims=ordered.shape, raw_data=raw)

@@ -60,7 +60,7 @@ def build_image(
     if not model_files:
         raise StoreLocationError(f"cannot build the image {name}: there are no model files. Convert the model first.")
     base = folder("images", name, version)
-    log = _Log(progress)
+    log = BuildLog(progress)
     all_labels = {TITLE: name, **(labels or {})}
     log.add(f"image {name} for linux/{layout.architecture()}")
     files: dict[str, FileRecord] = {}
@@ -115,7 +115,7 @@ def exists(store: Store, location: str) -> bool:
     return store.exists(f"{folder('images', parsed.name, parsed.version)}/{layout.blob_name(parsed.digest)}")
 
 
-class _Log:
+class BuildLog:
     """The build log: the same text for the same image, also told to the caller line by line."""
 
     def __init__(self, progress: Callable[[str], None] | None) -> None:

@@ -99,6 +99,39 @@ def build(store: Store, *, progress: Callable[[str], None] | None = None) -> Lay
     return layer
 
 
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """A distribution in the layer; `license_expression` is SPDX's, empty where its maker gives none."""
+
+    name: str
+    version: str
+    license_expression: str
+
+
+def packages() -> tuple[Package, ...]:
+    """The distributions that the layer holds beside the runtime itself, by name. Raises RuntimeLayerError."""
+    return tuple(
+        Package(
+            name=name,
+            version=distribution.version,
+            license_expression=str(distribution.metadata.json.get("license_expression", "")),
+        )
+        for name, distribution in _closure().items()
+    )
+
+
+def runtime_version() -> str:
+    """The version of accelform_runtime."""
+    import accelform_runtime
+
+    return str(accelform_runtime.__version__)
+
+
+def front_program() -> Path:
+    """The program that answers calls, as it is packed. Raises RuntimeLayerError where it is not built."""
+    return next(file.source for file in _runtime_files() if file.name.endswith(FRONT))
+
+
 def _find(store: Store, key: str, identity: str) -> LayerRef | None:
     """The layer that was packed before, if it is whole; a damaged one is packed again.
 

@@ -13,6 +13,8 @@ AUTOSCALE_KEYS = (
     "autoscale_refresh_seconds",
     "autoscale_target_utilization",
 )
+MOST_REPLICAS = 10
+"""Azure ML's autoscale_max_replicas where none is given; a target with fewer FPGAs bounds it."""
 
 
 def problems(inputs: Mapping[str, Any]) -> list[Problem]:
@@ -39,6 +41,14 @@ def problems(inputs: Mapping[str, Any]) -> list[Problem]:
                 reason=f"autoscale_min_replicas {low} is above autoscale_max_replicas {high}",
             )
         )
+    if inputs.get("autoscale_target_utilization", 0) > 100:
+        found.append(
+            Problem(
+                property="autoscale_target_utilization",
+                reason=f"autoscale_target_utilization is a percentage up to 100, not "
+                f"{inputs['autoscale_target_utilization']}",
+            )
+        )
     if autoscale and inputs.get("target_kind") == "edge":
         found.append(
             Problem(
@@ -47,6 +57,19 @@ def problems(inputs: Mapping[str, Any]) -> list[Problem]:
             )
         )
     return found
+
+
+def replica_range(inputs: Mapping[str, Any], fpgas: int) -> tuple[int, int]:
+    """Fewest and most replicas on a target with `fpgas` FPGAs; the same number twice without autoscale.
+
+    >>> replica_range({"autoscale_enabled": True, "autoscale_min_replicas": 2}, 4)
+    (2, 4)
+    """
+    if not inputs.get("autoscale_enabled"):
+        fixed = inputs.get("num_replicas")
+        return (1, 1) if fixed is None else (int(fixed), int(fixed))
+    low = inputs.get("autoscale_min_replicas") or 1
+    return int(low), int(inputs.get("autoscale_max_replicas") or max(low, min(MOST_REPLICAS, fpgas)))
 
 
 def positive(inputs: Mapping[str, Any], names: tuple[str, ...]) -> list[Problem]:

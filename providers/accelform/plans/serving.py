@@ -117,7 +117,9 @@ def _who_may_call(inputs: Mapping[str, Any], pending: Collection[str]) -> list[P
 
 def _encryption(inputs: Mapping[str, Any], pending: Collection[str]) -> list[Problem]:
     if inputs.get("ssl_enabled"):
-        return [_needs("ssl_enabled", name) for name in SSL_FILES if not inputs.get(name) and name not in pending]
+        # In a cluster the files belong to ServiceAccess, and no address is known that a certificate could be for.
+        needed = ("ssl_cname",) if inputs.get("target_kind") == "kubernetes" else SSL_FILES
+        return [_needs("ssl_enabled", name) for name in needed if not inputs.get(name) and name not in pending]
     if "ssl_enabled" in pending:
         return []
     extra = [name for name in (*SSL_FILES, "ssl_client_ca_pem_file", "ssl_cname") if inputs.get(name)]

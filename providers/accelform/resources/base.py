@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, ClassVar
 
 import pulumi
@@ -37,6 +39,8 @@ from accelform.plans.contract import UNKNOWN, Planned, ResourceContract, all_kno
 
 Values = dict[str, Any]
 
+_IMPORTING = threading.Lock()
+
 
 class AccelProvider(ResourceProvider, ABC):
     """A stateless provider driven by its resource's contract. Subclasses fill in the five backend verbs."""
@@ -48,6 +52,14 @@ class AccelProvider(ResourceProvider, ABC):
         """Keeps errors to one readable line; ACCELFORM_TRACEBACK=1 brings the whole trace back."""
         if not os.environ.get("ACCELFORM_TRACEBACK"):
             sys.tracebacklimit = 0
+
+    def modules(self, values: Mapping[str, Any], *, offline: bool) -> tuple[str, ...]:
+        """Large modules that a verb with `values` (some may be UNKNOWN) will import; `offline` in check.
+
+        The engine calls from several threads, and libraries that import each other in circles are only half there to
+        the second of two threads that import them at the same time.
+        """
+        return ()
 
     @abstractmethod
     def plan(self, inputs: Values, *, stored: Mapping[str, Any]) -> Planned:
@@ -77,6 +89,7 @@ class AccelProvider(ResourceProvider, ABC):
     def check(self, olds: Values, news: Values) -> CheckResult:
         inputs, problems = self.contract.normalise(_without_provider(_from_engine(news)))
         if not problems:
+            self._import(inputs, offline=True)
             planned = self.plan(inputs, stored=_without_provider(olds))
             problems.extend(planned.problems)
             # A computed key that is already there was put back by `ignore_changes`: the user's wish wins.
@@ -89,10 +102,12 @@ class AccelProvider(ResourceProvider, ABC):
 
     def create(self, props: Values) -> CreateResult:
         inputs = self._inputs(props)
+        self._import(inputs)
         id_, outputs = self.make(inputs)
         return CreateResult(id_, {**inputs, **outputs})
 
     def read(self, id_: str, props: Values) -> ReadResult:
+        self._import(props)
         values = self.look(id_, self._values(props))
         if values is None:
             return ReadResult("", {})
@@ -100,10 +115,17 @@ class AccelProvider(ResourceProvider, ABC):
 
     def update(self, id_: str, olds: Values, news: Values) -> UpdateResult:
         inputs = self._inputs(news)
+        self._import(inputs)
         return UpdateResult({**inputs, **self.change(id_, self._values(olds), inputs)})
 
     def delete(self, id_: str, props: Values) -> None:
+        self._import(props)
         self.remove(id_, self._values(props))
+
+    def _import(self, values: Mapping[str, Any], *, offline: bool = False) -> None:
+        with _IMPORTING:
+            for name in self.modules(values, offline=offline):
+                import_module(name)
 
     def _inputs(self, props: Values) -> Values:
         return self.contract.normalise(self.contract.pick_inputs(props))[0]

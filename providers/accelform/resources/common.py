@@ -32,6 +32,9 @@ WORKSPACE_ID = Property(
 )
 CREATED_TIME = Property(name="created_time", kind="string", role="output", description="RFC 3339 time of creation")
 
+CLUSTER_MODULES = ("kubernetes.client", "kubernetes.config.kube_config")
+"""The client library of clusters; a second or so to import."""
+
 
 def open_store(values: Mapping[str, Any]) -> Store:
     """The store that `values["storage_url"]` names."""

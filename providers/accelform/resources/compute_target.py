@@ -1,89 +1,46 @@
-"""ComputeTarget: machines with FPGAs that web services run on; here an edge box."""
+"""ComputeTarget: machines with FPGAs that web services run on: an edge box, or a pool of nodes in a cluster."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 
-from accelform import faults, project
+from accelform import faults
 from accelform.plans import names, regions, scaling
-from accelform.plans.contract import Planned, Problem, Property, ResourceContract, all_known
-from accelform.resources import common
+from accelform.plans.contract import Planned, Problem, all_known
+from accelform.resources import common, compute_target_edge, compute_target_kubernetes
 from accelform.resources.base import AccelProvider, AccelResource, Values
+from accelform.resources.compute_target_properties import CONTRACT
 
 if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
-    from accelform.targets.edge import EdgeBox
+BACKENDS: Final[Mapping[str, ModuleType]] = {"edge": compute_target_edge, "kubernetes": compute_target_kubernetes}
+"""One module per kind, each with `problems`, `foretell`, `provision`, `look` and `release`."""
 
-CONTRACT = ResourceContract(
-    name="ComputeTarget",
-    summary="Machines with FPGAs; kind `edge` is one box on this machine.",
-    delete_before_replace=True,
-    properties=(
-        Property(name="kind", kind="string", role="replace", required=True, description="`edge`"),
-        Property(name="name", kind="string", role="replace", required=True, description="name of the target"),
-        Property(
-            name="vm_size",
-            kind="string",
-            role="replace",
-            default="Standard_PB6s",
-            description="machine size; one FPGA each",
-        ),
-        Property(name="agent_count", kind="integer", role="update", default=1, description="machines, and so FPGAs"),
-        Property(
-            name="location", kind="string", role="replace", required=True, description="region with FPGA machines"
-        ),
-        Property(
-            name="edge_root",
-            kind="string",
-            role="replace",
-            description="folder of the edge boxes, relative to Pulumi.yaml",
-        ),
-        common.TAGS,
-        common.OWNER,
-        Property(
-            name="vcpus",
-            kind="integer",
-            role="update",
-            computed=True,
-            description='vCPUs of "Standard PBS Family vCPUs"',
-        ),
-        Property(
-            name="fpga_capacity",
-            kind="integer",
-            role="update",
-            computed=True,
-            description="FPGAs that services can use",
-        ),
-        Property(
-            name="provisioning_state",
-            kind="string",
-            role="update",
-            computed=True,
-            description="Succeeded, or what a refresh found instead",
-        ),
-        Property(
-            name="provisioning_errors", kind="list", role="output", description="what is wrong with it, if anything"
-        ),
-        Property(name="nodes", kind="list", role="output", description="names of its machines"),
-    ),
-)
+PLACES: Final = {
+    "edge": ("edge_root",),
+    "kubernetes": ("kubeconfig", "kube_context", "pool_selector", "resource_name", "load_balancer_type"),
+}
+_DECISIVE = ("kind", "name", "vm_size", "agent_count", "location", "is_attached", "node_selector")
 
 
 class ComputeTargetProvider(AccelProvider):
-    """Keeps an edge box provisioned."""
+    """Keeps a target provisioned, whatever its kind."""
 
     contract = CONTRACT
+
+    def modules(self, values: Mapping[str, Any], *, offline: bool) -> tuple[str, ...]:
+        return common.CLUSTER_MODULES if values.get("kind") == "kubernetes" and not offline else ()
 
     def plan(self, inputs: Values, *, stored: Mapping[str, Any]) -> Planned:
         problems: list[Problem] = []
         known = {key: value for key, value in inputs.items() if all_known(inputs, (key,))}
         checks = {
-            "kind": lambda kind: None if kind == "edge" else f"compute target kind {kind!r} is unknown; use 'edge'",
+            "kind": _kind_problem,
             "name": _name_problem,
             "vm_size": regions.vm_size_problem,
             "location": regions.region_problem,
@@ -92,13 +49,13 @@ class ComputeTargetProvider(AccelProvider):
             if key in known and (reason := problem_of(known[key])):
                 problems.append(Problem(property=key, reason=reason))
         problems.extend(scaling.positive(known, ("agent_count",)))
-        if known.get("kind") == "edge" and "edge_root" not in inputs:
-            problems.append(
-                Problem(property="edge_root", reason="an edge target needs edge_root, the folder of its box")
-            )
-        if problems or not all_known(inputs, ("vm_size", "agent_count")):
+        backend = BACKENDS.get(known.get("kind", ""))
+        if backend is not None:
+            problems.extend(backend.problems(inputs, known))
+        if problems or backend is None or not all_known(inputs, _DECISIVE):
             return Planned(computed={}, problems=tuple(problems))
         computed = {
+            **backend.foretell(inputs),
             "vcpus": regions.vcpus(inputs["vm_size"], inputs["agent_count"]),
             "fpga_capacity": inputs["agent_count"],
             "provisioning_state": "Succeeded",
@@ -111,42 +68,21 @@ class ComputeTargetProvider(AccelProvider):
         return inputs["name"], outputs
 
     def look(self, id_: str, values: Values) -> Values | None:
-        state = _box(values).describe()
-        if state is None or state.owner != values["owner"]:
-            return None
-        return {
-            **values,
-            "agent_count": state.agent_count,
-            "fpga_capacity": state.agent_count,
-            "provisioning_state": state.provisioning_state,
-            "provisioning_errors": list(state.provisioning_errors),
-        }
+        found = BACKENDS[values["kind"]].look(values)
+        return None if found is None else {**values, **found}
 
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
-        box = _box(inputs)
-        state = box.provision(
-            owner=inputs["owner"],
-            name=inputs["name"],
-            agent_count=inputs["agent_count"],
-            vm_size=inputs["vm_size"],
-            location=inputs["location"],
-            progress=common.note,
-        )
-        return {
-            "provisioning_errors": list(state.provisioning_errors),
-            "nodes": [f"{inputs['name']}-{index}" for index in range(inputs["agent_count"])],
-        }
+        outputs: Values = BACKENDS[inputs["kind"]].provision(inputs, stored)
+        return outputs
 
     def remove(self, id_: str, stored: Values) -> None:
-        _box(stored).release(owner=stored["owner"])
-        with contextlib.suppress(OSError):  # other boxes may stand beside it
-            project.resolve(stored["edge_root"]).rmdir()
+        BACKENDS[stored["kind"]].release(stored)
 
 
-def _box(values: Mapping[str, Any]) -> EdgeBox:
-    from accelform.targets.edge import EdgeBox
-
-    return EdgeBox(project.resolve(values["edge_root"]) / values["name"])
+def _kind_problem(kind: str) -> str | None:
+    if kind in BACKENDS:
+        return None
+    return f"compute target kind {kind!r} is unknown; use {' or '.join(repr(name) for name in BACKENDS)}"
 
 
 def _name_problem(name: str) -> str | None:
@@ -167,16 +103,29 @@ class ComputeTarget(AccelResource, module="accel", name="ComputeTarget"):
     kind: Output[str]
     name: Output[str]
     edge_root: Output[str]
+    kubeconfig: Output[str]
+    kube_context: Output[str]
+    resource_name: Output[str]
+    device_plugin: Output[str]
+    load_balancer_type: Output[str]
+    ssl_cname: Output[str]
+    ssl_cert_pem_file: Output[str]
+    ssl_key_pem_file: Output[str]
     agent_count: Output[int]
     vcpus: Output[int]
     fpga_capacity: Output[int]
     provisioning_state: Output[str]
     provisioning_errors: Output[list[str]]
+    pool_selector: Output[Mapping[str, str]]
+    client_hint: Output[str]
     nodes: Output[list[str]]
+    cluster_fqdn: Output[str]
+    cluster_id: Output[str]
 
     def __init__(
         self,
-        resource_name: str,
+        logical_name: str,
+        /,
         *,
         kind: Input[str],
         name: Input[str],
@@ -184,20 +133,32 @@ class ComputeTarget(AccelResource, module="accel", name="ComputeTarget"):
         vm_size: Input[str] | None = None,
         agent_count: Input[int] | None = None,
         edge_root: Input[str] | None = None,
+        kubeconfig: Input[str] | None = None,
+        kube_context: Input[str] | None = None,
+        resource_name: Input[str] | None = None,
+        device_plugin: Input[str] | None = None,
+        node_selector: Input[Mapping[str, str]] | None = None,
+        is_attached: Input[bool] | None = None,
+        node_vcpus: Input[int] | None = None,
+        quota_vcpus: Input[int] | None = None,
+        provisioning_timeout_seconds: Input[int] | None = None,
+        cluster_purpose: Input[str] | None = None,
+        load_balancer_type: Input[str] | None = None,
+        ssl_cname: Input[str] | None = None,
+        ssl_cert_pem_file: Input[str] | None = None,
+        ssl_key_pem_file: Input[str] | None = None,
         tags: Input[Mapping[str, str]] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
-        inputs = {
-            "kind": kind,
-            "name": name,
-            "vm_size": vm_size,
-            "agent_count": agent_count,
-            "location": location,
-            "edge_root": edge_root,
-            "tags": tags,
-        }
+        inputs = {key: value for key, value in locals().items() if key in CONTRACT.names(computed=False)}
         self._claimed: pulumi.Output[tuple[tuple[str, int], ...]] = pulumi.Output.from_input(())
-        super().__init__(ComputeTargetProvider(), resource_name, inputs, opts)
+        super().__init__(ComputeTargetProvider(), logical_name, inputs, opts)
+        self._kind = str(kind)
+
+    @property
+    def place(self) -> dict[str, Output[Any]]:
+        """What a service needs in order to find its target: properties that every target of this kind has."""
+        return {name: getattr(self, name) for name in PLACES.get(self._kind, ())}
 
     def claim(self, service: str, replicas: Input[int]) -> pulumi.Output[list[str]]:
         """Notes that `service` takes `replicas` FPGAs; returns what other services of this program hold already."""

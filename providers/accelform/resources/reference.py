@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from accelform.plans.contract import Property, ResourceContract
-from accelform.resources import compute_target, converted_model, image, model, webservice_properties, workspace
+from accelform.resources import (
+    compute_target_properties,
+    converted_model,
+    image,
+    model,
+    service_access,
+    webservice_properties,
+    workspace,
+)
 
 CONTRACTS: tuple[ResourceContract, ...] = (
     workspace.CONTRACT,
     model.CONTRACT,
     converted_model.CONTRACT,
     image.CONTRACT,
-    compute_target.CONTRACT,
+    compute_target_properties.CONTRACT,
+    service_access.CONTRACT,
     webservice_properties.CONTRACT,
 )
 
@@ -20,7 +29,8 @@ _ON_CHANGE = {"replace": "replaces", "update": "updates", "output": ""}
 
 _INTRODUCTION = """# Resources
 
-Six resources, in the order in which `pulumi up` creates them; `pulumi destroy` deletes them from the last to the first.
+Six resources, and in a cluster `ServiceAccess` as a seventh, in the order in which `pulumi up` creates them;
+`pulumi destroy` deletes them from the last to the first.
 *Written from the code by `make docs`; edit the contracts in `providers/accelform/resources/` instead.*
 
 **Foretold** properties are written by no one: they follow from the others, so that a preview shows them, and what

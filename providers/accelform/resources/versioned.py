@@ -57,6 +57,20 @@ class VersionedProvider(AccelProvider):
     def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
         """Makes what version `version` holds; `folder` is empty and goes afterwards."""
 
+    def damage(self, store: Store, manifest: Manifest, values: Values) -> list[str]:
+        """What is wrong with a published version, one sentence each; empty when all is well."""
+        from accelform.store import versions
+
+        return versions.verify(store, manifest)
+
+    def tidy(self, store: Store, inputs: Values) -> None:
+        """Removes what interrupted creates left elsewhere than in the store; the store's numbers look after that."""
+        return
+
+    def unmake(self, store: Store, stored: Values) -> None:
+        """Removes what a version has elsewhere than in the store, before it is withdrawn there."""
+        return
+
     def outputs(self, url: str, manifest: Manifest) -> Values:
         """The outputs of a published version; `url` is its folder in the store."""
         return {
@@ -73,13 +87,14 @@ class VersionedProvider(AccelProvider):
         name = self.name_of(inputs)
         recorded = {**_annotations(inputs), CLAIM.name: secrets.token_hex(8)}
         there = versions.adopt(store, self.kind, name, owner=owner, digest=digest)
-        if there and not versions.verify(store, there):
+        if there and not self.damage(store, there, inputs):
             manifest = catalog.annotate(store, there, owner=owner, properties=recorded)
             return self._made(store, manifest)
         if there:
             version = there.version
-            common.note(f"{name}:{version} is damaged in the store; writing it again")
+            common.note(f"{name}:{version} is damaged; making it again")
         else:
+            self.tidy(store, inputs)
             version = versions.allocate(
                 store, self.kind, name, owner=owner, digest=digest, fault_prefix=self.fault_prefix
             ).version
@@ -107,7 +122,7 @@ class VersionedProvider(AccelProvider):
             manifest = versions.read_manifest(store, self.kind, name, version)
         except ObjectMissing:
             return None
-        if damage := versions.verify(store, manifest):
+        if damage := self.damage(store, manifest, values):
             for sentence in damage:
                 common.note(f"{name}:{version}: {sentence}")
             return None
@@ -130,6 +145,7 @@ class VersionedProvider(AccelProvider):
             manifest = versions.read_manifest(store, self.kind, name, version)
             if manifest.properties.get(CLAIM.name) != stored.get(CLAIM.name):
                 return  # a later create has adopted it
+        self.unmake(store, stored)
         versions.withdraw(store, self.kind, name, version, owner=stored["owner"])
 
     def manifest_problems(self, inputs: Values) -> list[Problem]:

@@ -1,26 +1,30 @@
-"""Webservice: an image on a compute target, answering TensorFlow Serving's gRPC API."""
+"""Webservice: an image on a compute target, answering TensorFlow Serving's gRPC API.
+
+What every service has in common is here; what its kind of target makes of it is in `webservice_edge` and
+`webservice_kubernetes`, which offer the same functions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from accelform import faults, project
+import pulumi
+from pulumi.dynamic import ReadResult
+
+from accelform import faults
 from accelform.plans import names, scaling, serving
 from accelform.plans.contract import UNKNOWN, Planned, Problem, all_known
-from accelform.resources import common, webservice_access
+from accelform.resources import common, webservice_edge, webservice_kubernetes
 from accelform.resources.base import AccelProvider, AccelResource, Values
-from accelform.resources.versioned import find_version
 from accelform.resources.webservice_properties import CONTRACT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pulumi import Input, Output, ResourceOptions
 
     from accelform.resources.compute_target import ComputeTarget
     from accelform.resources.image import Image
-    from accelform.targets.edge import EdgeBox, ServiceSpec
+    from accelform.resources.service_access import ServiceAccess
 
 _POSITIVE = (
     "scoring_timeout_ms",
@@ -28,23 +32,43 @@ _POSITIVE = (
     "replica_max_concurrent_requests",
     "deployment_timeout_seconds",
 )
-_LOOKED_AT = (
-    "name",
-    "port",
-    "http_enabled",
-    "http_port",
-    "target_name",
-    "edge_root",
-    "target_fpgas",
-    "num_replicas",
-)
-"""Without all of these a look at the box would be a guess."""
+
+
+class _Backend(Protocol):
+    """What a kind of target offers; the functions of a module."""
+
+    UNFORESEEN: tuple[str, ...]
+    """What is foretold on other kinds of targets and on this one only the deployment tells, so it is no input."""
+
+    def foretold(self, inputs: Values) -> tuple[Values, list[Problem]]:
+        """What follows from the inputs, and everything wrong with files that they name."""
+
+    def problems(self, inputs: Values) -> list[Problem]:
+        """What is wrong with the inputs on this kind of target; some may be UNKNOWN."""
+
+    def target_problems(self, inputs: Values) -> list[Problem]:
+        """What the target says against this service."""
+
+    def deploy(self, inputs: Values, stored: Values) -> Values:
+        """Makes the service serve; returns its outputs."""
+
+    def look(self, values: Values) -> Values | None:
+        """The live values, or None where the service is gone."""
+
+    def remove(self, stored: Values) -> None:
+        """Removes what `deploy` made."""
+
+
+_BACKENDS: Mapping[str, _Backend] = {"edge": webservice_edge, "kubernetes": webservice_kubernetes}
 
 
 class WebserviceProvider(AccelProvider):
-    """Deploys an image on an edge box and keeps it there."""
+    """Deploys an image on a compute target and keeps it there."""
 
     contract = CONTRACT
+
+    def modules(self, values: Mapping[str, Any], *, offline: bool) -> tuple[str, ...]:
+        return common.CLUSTER_MODULES if values.get("target_kind") == "kubernetes" and not offline else ()
 
     def plan(self, inputs: Values, *, stored: Mapping[str, Any]) -> Planned:
         known = {key: value for key, value in inputs.items() if all_known(inputs, (key,))}
@@ -57,131 +81,47 @@ class WebserviceProvider(AccelProvider):
         # A key counts as given also where its value is not known yet.
         given: Values = {key: UNKNOWN for key in ("primary_key", "secondary_key") if key in inputs}
         problems.extend(serving.key_problems({**known, **given}))
-        foretold, unusable = webservice_access.plan_tls(inputs)
+        auth = all_known(inputs, ("auth_enabled", "token_auth_enabled"))
+        computed: Values = {"auth_enabled": serving.keys_wanted(inputs) if auth else UNKNOWN}
+        if "target_kind" not in known:
+            return Planned(computed=computed, problems=tuple(problems))
+        backend = _BACKENDS.get(known["target_kind"])
+        if backend is None:
+            reason = f"a web service runs on {' or '.join(_BACKENDS)}, not on {known['target_kind']!r}"
+            problems.append(Problem(property="target_kind", reason=reason))
+            return Planned(computed=computed, problems=tuple(problems))
+        problems.extend(backend.problems(inputs))
+        foretold, unusable = backend.foretold(inputs)
         problems.extend(unusable)
-        if not problems and all_known(inputs, _LOOKED_AT):
-            problems.extend(_target_problems(inputs))
-        return Planned(computed={**_follows(inputs), **foretold}, problems=tuple(problems))
+        if not problems:
+            problems.extend(backend.target_problems(inputs))
+        return Planned(computed={**computed, **foretold}, problems=tuple(problems))
 
     def make(self, inputs: Values) -> tuple[str, Values]:
-        outputs = self._deploy(inputs, stored={})
+        outputs = _backend(inputs).deploy(inputs, {})
         faults.fault_point("webservice:after-deploy")
         return inputs["name"], outputs
 
     def look(self, id_: str, values: Values) -> Values | None:
-        state = _box(values).service(values["name"])
-        if state is None or state.owner != values["owner"]:
-            return None
-        return {**values, "state": state.state}
+        return _backend(values).look(values)
 
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
-        outputs = self._deploy(inputs, stored=stored)
+        outputs = _backend(inputs).deploy(inputs, stored)
         return {**outputs, "created_time": stored["created_time"]}
 
     def remove(self, id_: str, stored: Values) -> None:
-        _box(stored).remove(stored["name"], owner=stored["owner"])
+        _backend(stored).remove(stored)
 
-    def _deploy(self, inputs: Values, *, stored: Values) -> Values:
-        from accelform.images import oci
-        from accelform.store.manifest import utc_now
-
-        store = common.open_store(inputs)
-        image = find_version(
-            store, kind="images", owner=inputs["image_owner"], digest=inputs["image_fingerprint"], what="image"
-        )
-        location = image.properties["image_location"]
-
-        def unpack(folder: Path) -> None:
-            oci.unpack(store, location, folder)
-
-        keys = webservice_access.service_keys(inputs, stored)
-        tokens = webservice_access.token_keys(inputs, stored)
-        tls = webservice_access.tls_files(inputs)
-        spec = _spec(
-            inputs,
-            image_location=location,
-            image_digest=image.properties["image_digest"],
-            keys=tuple(keys.values()),
-            token_public_keys=tokens.public_keys,
-            tls=tls,
-        )
-        _box(inputs).deploy(
-            spec, unpack=unpack, timeout_seconds=inputs["deployment_timeout_seconds"], progress=common.note
-        )
-        return {
-            "image_digest": image.properties["image_digest"],
-            "service_keys": keys,
-            "token_signing_key": tokens.signing_key,
-            "token_public_keys": list(tokens.public_keys),
-            "ssl_certificate": tls.certificate.decode("ascii", "replace") if tls else "",
-            "created_time": utc_now(),
-        }
+    def read(self, id_: str, props: Values) -> ReadResult:
+        answer = super().read(id_, props)
+        if answer.inputs:
+            unforeseen = _backend(answer.inputs).UNFORESEEN
+            answer.inputs = {key: value for key, value in answer.inputs.items() if key not in unforeseen}
+        return answer
 
 
-def _box(values: Mapping[str, Any]) -> EdgeBox:
-    from accelform.targets.edge import EdgeBox
-
-    return EdgeBox(project.resolve(values["edge_root"]) / values["target_name"])
-
-
-def _spec(inputs: Values, **made: Any) -> ServiceSpec:
-    from accelform.targets.edge import ServiceSpec
-
-    return ServiceSpec(
-        name=inputs["name"],
-        owner=inputs["owner"],
-        port=inputs["port"],
-        http_enabled=inputs["http_enabled"],
-        http_port=inputs["http_port"],
-        metrics_open=inputs["metrics_open"],
-        auth_enabled=serving.keys_wanted(inputs),
-        token_auth_enabled=inputs["token_auth_enabled"],
-        ssl_cname=inputs.get("ssl_cname") or "",
-        engine=inputs["engine"],
-        strict_model_spec=inputs["strict_model_spec"],
-        model_root=str(project.resolve(inputs["model_root"])) if inputs.get("model_root") else "",
-        num_replicas=inputs.get("num_replicas") or 1,
-        scoring_timeout_ms=inputs["scoring_timeout_ms"],
-        max_request_wait_time_ms=inputs["max_request_wait_time_ms"],
-        max_queue=inputs["replica_max_concurrent_requests"],
-        lame_duck_seconds=float(inputs["lame_duck_seconds"]),
-        drain_seconds=float(inputs["drain_seconds"]),
-        otlp_endpoint=inputs.get("otlp_endpoint") or "",
-        tags=inputs.get("tags") or {},
-        **made,
-    )
-
-
-def _follows(inputs: Values) -> dict[str, Any]:
-    """What follows from the inputs without a look at any file."""
-    found: dict[str, Any] = {"state": "Healthy"}
-    known = all_known(inputs, ("auth_enabled", "token_auth_enabled"))
-    found["auth_enabled"] = serving.keys_wanted(inputs) if known else UNKNOWN
-    address = ("ssl_enabled", "ssl_cname")
-    found["scoring_uri"] = serving.uri(inputs, inputs["port"]) if all_known(inputs, ("port", *address)) else UNKNOWN
-    found["http_uri"] = UNKNOWN
-    if all_known(inputs, ("http_enabled", "http_port", *address)):
-        found["http_uri"] = serving.uri(inputs, inputs["http_port"]) if inputs["http_enabled"] else ""
-    return found
-
-
-def _target_problems(inputs: Values) -> list[Problem]:
-    """What the target says against this service: too few FPGAs, a resident model, a port in use."""
-    from accelform.targets.edge import capacity_problem, port_problem
-
-    box = _box(inputs).describe()
-    name, owner, fpgas = inputs["name"], inputs["owner"], inputs["target_fpgas"]
-    replicas = inputs.get("num_replicas") or 1
-    capacity = (
-        scaling.capacity_problem(name, replicas, fpgas, inputs["target_name"])
-        or scaling.claim_problem(name, replicas, fpgas, inputs["target_name"], claims=inputs["target_claims"])
-        or capacity_problem(replicas, service=name, box=box, fpgas=fpgas, owner=owner)
-    )
-    asked = "num_replicas" if "num_replicas" in inputs else "target_name"
-    found = [(asked, capacity)]
-    for key in ("port", *(["http_port"] if inputs["http_enabled"] else [])):
-        found.append((key, port_problem(inputs[key], service=name, box=box, owner=owner)))
-    return [Problem(property=key, reason=reason) for key, reason in found if reason]
+def _backend(values: Values) -> _Backend:
+    return _BACKENDS[values["target_kind"]]
 
 
 class Webservice(AccelResource, module="accel", name="Webservice"):
@@ -203,7 +143,8 @@ class Webservice(AccelResource, module="accel", name="Webservice"):
 
     def __init__(
         self,
-        resource_name: str,
+        logical_name: str,
+        /,
         *,
         name: Input[str],
         image: Image,
@@ -240,25 +181,45 @@ class Webservice(AccelResource, module="accel", name="Webservice"):
         drain_seconds: Input[int] | None = None,
         otlp_endpoint: Input[str] | None = None,
         deployment_timeout_seconds: Input[int] | None = None,
+        namespace: Input[str] | None = None,
+        load_balancer_type: Input[str] | None = None,
+        access: ServiceAccess | None = None,
+        objects_digest: Input[str] | None = None,
+        cpu_cores: Input[float] | None = None,
+        cpu_cores_limit: Input[float] | None = None,
+        memory_gb: Input[float] | None = None,
+        memory_gb_limit: Input[float] | None = None,
+        period_seconds: Input[int] | None = None,
+        initial_delay_seconds: Input[int] | None = None,
+        timeout_seconds: Input[int] | None = None,
+        success_threshold: Input[int] | None = None,
+        failure_threshold: Input[int] | None = None,
         tags: Input[Mapping[str, str]] | None = None,
         properties: Input[Mapping[str, str]] | None = None,
         description: Input[str] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
-        settings = {key: value for key, value in locals().items() if key in CONTRACT.names(computed=False)}
+        """On a cluster, `access` and `objects_digest` tell what was made there; `opts` must depend on the objects."""
+        given = {key: value for key, value in locals().items() if key in CONTRACT.names(computed=False)}
+        # An output that a target does not have is unknown in every preview: only its own are taken.
+        place = target.place
+        scale = {key: given[key] for key in ("num_replicas", "autoscale_enabled", *scaling.AUTOSCALE_KEYS)}
+        replicas = pulumi.Output.all(target.fpga_capacity, scale).apply(lambda pair: _most_replicas(*pair))
         inputs = {
-            **settings,
+            **given,
+            **place,
+            **_access_inputs(access),
+            **{key: value for key, value in given.items() if value is not None},
             "target_kind": target.kind,
             "target_name": target.name,
             "target_fpgas": target.fpga_capacity,
-            "target_claims": target.claim(str(name), 1 if num_replicas is None else num_replicas),
-            "edge_root": target.edge_root,
+            "target_claims": target.claim(str(name), replicas),
             "storage_url": image.storage_url,
             "image_name": image.name,
             "image_fingerprint": image.fingerprint,
             "image_owner": image.owner,
         }
-        super().__init__(WebserviceProvider(), resource_name, inputs, opts)
+        super().__init__(WebserviceProvider(), logical_name, inputs, opts)
 
     @property
     def primary_key(self) -> Output[str]:
@@ -269,3 +230,19 @@ class Webservice(AccelResource, module="accel", name="Webservice"):
     def secondary_key(self) -> Output[str]:
         """The second key; a secret."""
         return self.service_keys.apply(lambda keys: keys.get("secondary", ""))
+
+
+def _access_inputs(access: ServiceAccess | None) -> dict[str, Any]:
+    if access is None:
+        return {}
+    return {
+        "access_keys": access.service_keys,
+        "access_token_signing_key": access.token_signing_key,
+        "access_token_public_keys": access.token_public_keys,
+        "access_probe_file": access.probe_file,
+        "access_certificate": access.ssl_certificate,
+    }
+
+
+def _most_replicas(fpgas: int, settings: Mapping[str, Any]) -> int:
+    return scaling.replica_range(settings, int(fpgas))[1]

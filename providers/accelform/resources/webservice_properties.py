@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accelform.plans.contract import Property, ResourceContract
-from accelform.resources import common
+from accelform.resources import common, webservice_cluster_properties
 
 _WHERE = (
     Property(name="name", kind="string", role="replace", required=True, description="service name"),
@@ -48,7 +48,13 @@ _REPLICAS = (
 )
 
 _LISTENING = (
-    Property(name="port", kind="integer", role="update", default=50051, description="TCP port on an edge box"),
+    Property(
+        name="port",
+        kind="integer",
+        role="update",
+        default=50051,
+        description="TCP port of gRPC: on the edge box, or of the service in a cluster",
+    ),
     Property(
         name="http_enabled",
         kind="boolean",
@@ -62,7 +68,7 @@ _LISTENING = (
     ),
 )
 
-_ACCESS = (
+ACCESS = (
     Property(
         name="auth_enabled",
         kind="boolean",
@@ -114,7 +120,7 @@ _ACCESS = (
     ),
 )
 
-_ENCRYPTION = (
+ENCRYPTION = (
     Property(
         name="ssl_enabled",
         kind="boolean",
@@ -224,7 +230,7 @@ _SERVING = (
     ),
 )
 
-_FORETOLD = (
+FORETOLD = (
     Property(
         name="scoring_uri",
         kind="string",
@@ -269,7 +275,7 @@ _FORETOLD = (
     ),
 )
 
-_OUTPUTS = (
+OUTPUTS = (
     Property(name="image_digest", kind="string", role="output", description="digest of the running image"),
     Property(name="service_keys", kind="map", role="output", secret=True, description="primary and secondary key"),
     Property(
@@ -302,14 +308,15 @@ CONTRACT = ResourceContract(
         *_WHERE,
         *_REPLICAS,
         *_LISTENING,
-        *_ACCESS,
-        *_ENCRYPTION,
+        *ACCESS,
+        *ENCRYPTION,
         *_SERVING,
+        *webservice_cluster_properties.ROWS,
         common.TAGS,
         common.PROPERTIES,
         common.DESCRIPTION,
         common.OWNER,
-        *_FORETOLD,
-        *_OUTPUTS,
+        *FORETOLD,
+        *OUTPUTS,
     ),
 )

@@ -111,9 +111,12 @@ class WorkspaceProvider(AccelProvider):
         }
 
     def remove(self, id_: str, stored: Values) -> None:
+        from accelform.resources.image_registry import remove_half_pushed
         from accelform.store import workspace
 
-        workspace.leave(common.open_store(stored), owner=stored["owner"])
+        store = common.open_store(stored)
+        remove_half_pushed(store, owner_prefix=stored["owner"].rpartition("/")[0] + "/", values={})
+        workspace.leave(store, owner=stored["owner"])
 
 
 def _store_problem(storage_url: str) -> str | None:

@@ -38,6 +38,15 @@ class Allocation:
     resumed: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """A number that was taken for `digest` by a create that was interrupted."""
+
+    name: str
+    version: int
+    digest: str
+
+
 def allocate(
     store: Store, kind: str, name: str, *, owner: str, digest: str, fault_prefix: str | None = None
 ) -> Allocation:
@@ -134,6 +143,19 @@ def adopt(store: Store, kind: str, name: str, *, owner: str, digest: str) -> Man
         if manifest.digest == digest:
             return manifest
     return None
+
+
+def unfinished(store: Store, *, owner_prefix: str) -> list[Unfinished]:
+    """The numbers of images that owners beginning with `owner_prefix` took and have not published, nor withdrawn."""
+    rows = []
+    for name in sorted({key.split("/")[1] for key in store.list("images")}):
+        for version, present in _entries(store, "images", name).items():
+            if RESERVATION not in present or present & {MANIFEST, WITHDRAWN}:
+                continue
+            reservation = _read_reservation(store, "images", name, version)
+            if reservation["owner"].startswith(owner_prefix):
+                rows.append(Unfinished(name=name, version=version, digest=reservation["digest"]))
+    return rows
 
 
 def read_manifest(store: Store, kind: str, name: str, version: int) -> Manifest:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 
 from accelform_runtime.errors import BundleInvalid
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 DESCRIPTION_FILE: Final = "bundle.json"
 MODEL_FILE: Final = "model.onnx"
 FRONT_FILE: Final = "front.onnx"

@@ -1,7 +1,9 @@
 """The FPGA's arrays as it stores them: integers and powers of two, in a file that NumPy reads.
 
 A member is `<step name>/<part>.npy`; parts of a convolution are mantissas, exponents and bias (weights and bias in a
-format without blocks), of an affine scale and bias, of a normalise scale.
+format without blocks), of an affine scale and bias, of a normalise scale. They lie there as ONNX wants them, so that a
+graph can refer to the file instead of repeating it: mantissas int8 and weights float32 as OIHW, exponents as the bytes
+of FLOAT8E8M0, uint8 [out channels, blocks, kernel height, kernel width], 127 more than the exponent.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from accelform_runtime.network.steps import Affine, Convolution, Normalise, Step
 from accelform_runtime.numerics.format import NumberFormat
 from accelform_runtime.numerics.quantiser import Bytes, Floats
 
+EXPONENT_BIAS = 127
 _REMEDY = "build and deploy the image again"
+_CHANNELS_FIRST, _CHANNELS_LAST = (3, 2, 0, 1), (2, 3, 1, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,15 @@ class Packed:
     def parameters(self) -> Parameters:
         """The same as float32 arrays: what `quantise_parameters` gives."""
         return {name: self._arrays(step) for name, step in self.steps.items()}
+
+    def stored(self, step: str, part: str) -> npt.NDArray[Any]:
+        """A part as it lies in the file."""
+        array = getattr(self.steps[step], part)
+        if array.ndim == 1:
+            return np.asarray(array)
+        if part == "exponents":
+            array = (array.astype(np.int16) + EXPONENT_BIAS).astype(np.uint8)
+        return np.ascontiguousarray(array.transpose(_CHANNELS_FIRST))
 
     def _arrays(self, step: PackedStep) -> StepArrays:
         weights = step.weights
@@ -100,10 +113,10 @@ def write_packed(path: Path, network: Network, parameters: Parameters | Packed, 
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for step in _with_arrays(network):
             for part, _, _ in _parts(step, fmt):
-                array = getattr(packed.steps[step.name], part)
+                array = packed.stored(step.name, part)
                 # ZipInfo has a fixed date unless it is told one.
                 with archive.open(zipfile.ZipInfo(f"{step.name}/{part}.npy"), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.ascontiguousarray(array), (1, 0), allow_pickle=False)
+                    np.lib.format.write_array(member, array, (1, 0), allow_pickle=False)
 
 
 def read_packed(path: Path, network: Network, fmt: NumberFormat) -> Packed:
@@ -118,7 +131,7 @@ def read_packed(path: Path, network: Network, fmt: NumberFormat) -> Packed:
             for step in _with_arrays(network):
                 steps[step.name] = PackedStep(
                     **{
-                        part: _array(archive, f"{step.name}/{part}.npy", shape, dtype)
+                        part: _loaded(_array(archive, f"{step.name}/{part}.npy", shape, dtype))
                         for part, shape, dtype in _parts(step, fmt)
                     }
                 )
@@ -139,22 +152,31 @@ def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: n
     return array
 
 
+def _loaded(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.ndim == 1:
+        return array
+    if array.dtype == np.uint8:
+        array = (array.astype(np.int16) - EXPONENT_BIAS).astype(np.int8)
+    return np.ascontiguousarray(array.transpose(_CHANNELS_LAST))
+
+
 def _with_arrays(network: Network) -> Iterator[Convolution | Affine | Normalise]:
     return (step for step in network.steps if isinstance(step, (Convolution, Affine, Normalise)))
 
 
 def _parts(step: Step, fmt: NumberFormat) -> Iterator[tuple[str, tuple[int, ...], npt.DTypeLike]]:
-    """The arrays that a step has in a format: name in `PackedStep`, shape, type."""
+    """The arrays that a step has in a format: name in `PackedStep`, shape and type in the file."""
     if not isinstance(step, Convolution):
         assert isinstance(step, (Affine, Normalise))
         yield "scale", (step.channels,), np.float32
         if isinstance(step, Affine):
             yield "bias", (step.channels,), np.float32
         return
+    outer = (step.out_channels, step.in_channels)
     if fmt.block_size is None:
-        yield "weights", step.weights_shape, np.float32
+        yield "weights", (*outer, *step.window.kernel), np.float32
     else:
         blocks = -(-step.in_channels // fmt.block_size)
-        yield "mantissas", step.weights_shape, np.int8
-        yield "exponents", (*step.window.kernel, blocks, step.out_channels), np.int8
+        yield "mantissas", (*outer, *step.window.kernel), np.int8
+        yield "exponents", (step.out_channels, blocks, *step.window.kernel), np.uint8
     yield "bias", (step.out_channels,), np.float32

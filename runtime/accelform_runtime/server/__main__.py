@@ -10,9 +10,11 @@ port has to change; 1 the runtime failed.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from accelform_runtime.errors import UserError
 from accelform_runtime.server.config import ServiceConfig
@@ -34,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from accelform_runtime.server.check import check
 
             return check(given.config, given.model_dir)
+        # The kernel keeps signals without a handler from a container's first process, which this may be: the front,
+        # which has one, would then never learn that it should stop.
+        signal.signal(signal.SIGTERM, _stop)
         from accelform_runtime.server.start import become_front
 
         become_front(ServiceConfig.read(given.config), given.config, given.model_dir, log)
@@ -43,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         log.write("error", kind=type(error).__name__, message=str(error), exit_code=1)
         return 1
+
+
+def _stop(*_: object) -> NoReturn:
+    Log().write("stopped")
+    sys.exit(0)
 
 
 if __name__ == "__main__":

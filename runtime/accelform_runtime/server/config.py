@@ -34,6 +34,8 @@ class ServiceConfig:
     """Whether health, metrics, model status and JSON predictions are also there over HTTP."""
     http_port: int = 8501
     """TCP port of HTTP; 0 takes a free one and logs it."""
+    health_port: int = 0
+    """TCP port of gRPC's health service alone, without TLS or keys, for the probes of a kubelet; 0: there is none."""
 
     # who may call
     auth_enabled: bool = True

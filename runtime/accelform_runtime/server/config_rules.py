@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "port": (0, 65535),
     "http_port": (0, 65535),
+    "health_port": (0, 65535),
     "threads": (0, 4096),
     "max_queue": (1, 100_000),
     "max_request_wait_time_ms": (0, math.inf),
@@ -61,9 +63,14 @@ def _tls(values: Mapping[str, Any]) -> list[str]:
 
 
 def _ports(values: Mapping[str, Any]) -> list[str]:
-    if values["http_enabled"] and values["port"] and values["port"] == values["http_port"]:
-        return [f"port and http_port are both {values['port']}; give HTTP a port of its own"]
-    return []
+    used = {"port": values["port"], "health_port": values["health_port"]}
+    if values["http_enabled"]:
+        used["http_port"] = values["http_port"]
+    return [
+        f"{one} and {other} are both {used[one]}; give each a port of its own"
+        for one, other in itertools.combinations(("port", "http_port", "health_port"), 2)
+        if used.get(one) and used[one] == used.get(other)
+    ]
 
 
 def _telemetry(values: Mapping[str, Any]) -> list[str]:

@@ -67,11 +67,13 @@ def _key_is_fine(path: Path, problems: list[str]) -> bool:
     if text is None:
         return False
     status = path.stat()
-    if status.st_mode & _forbidden_modes(status.st_uid, os.geteuid()):
-        problems.append(
-            f"{what} {path} can be read or changed by others than its owner (mode {status.st_mode & 0o777:04o}); "
-            f"run `chmod 600 {path}`"
-        )
+    server = os.geteuid()
+    if status.st_mode & _forbidden_modes(status.st_uid, server):
+        who, remedy = "others than its owner", f"run `chmod 600 {path}`"
+        if _mounted(status.st_uid, server):
+            who = "others than root and a group that only reads"
+            remedy = "give the secret volume defaultMode 0440 and the pod an fsGroup"
+        problems.append(f"{what} {path} can be read or changed by {who} (mode {status.st_mode & 0o777:04o}); {remedy}")
     if "PRIVATE KEY-----" not in text:
         problems.append(f"{what} {path} holds no private key; give the certificate's private key as PEM")
         return False
@@ -83,13 +85,18 @@ def _key_is_fine(path: Path, problems: list[str]) -> bool:
     return True
 
 
-def _forbidden_modes(owner: int, server: int) -> int:
-    """The permissions that a private key's file must not have.
+def _mounted(owner: int, server: int) -> bool:
+    """Whether a key's file is one that Kubernetes mounts.
 
-    A file of root's that a server without root's rights reads cannot be the server's own; it reads it through its
-    group, as Kubernetes mounts secrets.
+    A file of root's that a server without root's rights reads cannot be the server's own: it reads it through its
+    group.
     """
-    return 0o037 if owner == 0 and server != 0 else 0o077
+    return owner == 0 and server != 0
+
+
+def _forbidden_modes(owner: int, server: int) -> int:
+    """The permissions that a private key's file must not have."""
+    return 0o037 if _mounted(owner, server) else 0o077
 
 
 def _pair_problems(certificate: Path, key: Path, leaf: str) -> list[str]:

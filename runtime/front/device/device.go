@@ -111,6 +111,13 @@ func (d *Device) Serving() bool {
 	return d.resident != nil && d.resident.serves() && !d.draining
 }
 
+// Stuck tells whether the model's process cannot be started anew, as far as anybody can tell from within.
+func (d *Device) Stuck() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.resident != nil && d.resident.stuck()
+}
+
 // About is the resident model; nil: there is none yet.
 func (d *Device) About() *worker.About {
 	d.mu.Lock()
@@ -130,6 +137,9 @@ func (d *Device) Waiting() int {
 	}
 	return d.resident.depth()
 }
+
+// LoadNoMore ends what loads another model, and lets none begin; the resident one goes on.
+func (d *Device) LoadNoMore() { d.end() }
 
 // Drain turns new calls away and returns once no call is left, or when ctx ends.
 func (d *Device) Drain(ctx context.Context) {

@@ -47,6 +47,7 @@ type resident struct {
 	process *worker.Process // nil while there is none that serves
 	about   *worker.About
 	problem *refusal.Refusal // why there is none
+	failed  int              // restarts in a row
 	closed  bool
 	stop    context.CancelFunc
 	over    chan struct{} // closed when no process is left
@@ -119,12 +120,17 @@ func (r *resident) restart(ctx context.Context) *worker.Process {
 		r.log.Write("restart", "state", "failed", "message", err.Error())
 		r.mu.Lock()
 		r.problem = trouble(err)
+		r.failed++
+		if overdue(err) {
+			r.failed = stuckAfter
+		}
 		r.mu.Unlock()
+		r.changed()
 		return nil
 	}
 	r.log.Write("restart", "state", "serving", "pid", about.PID)
 	r.mu.Lock()
-	r.process, r.about, r.problem = process, about, nil
+	r.process, r.about, r.problem, r.failed = process, about, nil, 0
 	r.mu.Unlock()
 	r.changed()
 	return process

@@ -78,9 +78,14 @@ func (f certificateFiles) loadKey() (crypto.Signer, error) {
 	if err != nil {
 		return nil, cannotRead(what, f.key, err)
 	}
-	if open := found.mode.Perm() & keyModes(found.owner, os.Geteuid()); open != 0 {
-		return nil, unusable(KindCertificate, nil, "%s %s can be read or changed by others than its owner (mode %04o); run `chmod 600 %s`",
-			what, f.key, found.mode.Perm(), f.key)
+	server := os.Geteuid()
+	if open := found.mode.Perm() & keyModes(found.owner, server); open != 0 {
+		who, remedy := "others than its owner", "run `chmod 600 "+f.key+"`"
+		if mounted(found.owner, server) {
+			who, remedy = "others than root and a group that only reads", "give the secret volume defaultMode 0440 and the pod an fsGroup"
+		}
+		return nil, unusable(KindCertificate, nil, "%s %s can be read or changed by %s (mode %04o); %s",
+			what, f.key, who, found.mode.Perm(), remedy)
 	}
 	key, wrong := parsePrivateKey(content)
 	if wrong != "" {
@@ -89,10 +94,13 @@ func (f certificateFiles) loadKey() (crypto.Signer, error) {
 	return key, nil
 }
 
-// keyModes are the permissions that a private key's file must not have. A file of root's that a server without root's
-// rights reads cannot be the server's own; it reads it through its group, as Kubernetes mounts secrets.
+// mounted is whether a key's file is one that Kubernetes mounts: a file of root's that a server without root's rights
+// reads cannot be the server's own; it reads it through its group.
+func mounted(owner uint32, server int) bool { return owner == 0 && server != 0 }
+
+// keyModes are the permissions that a private key's file must not have.
 func keyModes(owner uint32, server int) os.FileMode {
-	if owner == 0 && server != 0 {
+	if mounted(owner, server) {
 		return 0o037
 	}
 	return 0o077

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -19,32 +20,50 @@ const (
 // Ready is whether a client should send calls here.
 func (s *Server) Ready() bool { return s.device.Serving() && !s.stopping.Load() }
 
+// Live is whether the process is worth keeping: also while it loads, starts its worker anew, or finishes what it has
+// accepted.
+func (s *Server) Live() bool { return !s.device.Stuck() }
+
 // Update tells health checks and watchers whether calls are answered; no name is the whole server.
 func (s *Server) Update() {
-	state := grpc_health_v1.HealthCheckResponse_NOT_SERVING
-	if s.Ready() {
-		state = grpc_health_v1.HealthCheckResponse_SERVING
-	}
+	s.updating.Lock() // the last word is the newest
+	defer s.updating.Unlock()
+	state := stateOf(s.Ready())
 	for _, name := range []string{"", predictionService, modelService} {
 		s.health.SetServingStatus(name, state)
+		s.probes.SetServingStatus(name, state)
 	}
+	s.probes.SetServingStatus(liveName, stateOf(s.Live()))
 }
 
-// registerHealth serves gRPC's health service. Its calls are taken in with bounds of their own, see strangers.
-func (s *Server) registerHealth() {
+func stateOf(good bool) grpc_health_v1.HealthCheckResponse_ServingStatus {
+	if good {
+		return grpc_health_v1.HealthCheckResponse_SERVING
+	}
+	return grpc_health_v1.HealthCheckResponse_NOT_SERVING
+}
+
+// healthDoor is gRPC's health service on one port. Its calls are taken in with bounds of their own, see strangers.
+type healthDoor struct {
+	source    *health.Server
+	strangers *strangers
+	closing   context.Context // ends watchers
+}
+
+func (d *healthDoor) register(on *grpc.Server) {
 	service := &grpc.ServiceDesc{
 		ServiceName: grpc_health_v1.Health_ServiceDesc.ServiceName,
 		HandlerType: (*any)(nil),
 		Metadata:    grpc_health_v1.Health_ServiceDesc.Metadata,
 	}
 	for name, handler := range map[string]grpc.StreamHandler{
-		"Check": question(s.health.Check),
-		"List":  question(s.health.List),
-		"Watch": s.watchHealth,
+		"Check": question(d.source.Check),
+		"List":  question(d.source.List),
+		"Watch": d.watch,
 	} {
 		service.Streams = append(service.Streams, grpc.StreamDesc{StreamName: name, Handler: handler, ServerStreams: true})
 	}
-	s.grpc.RegisterService(service, s)
+	on.RegisterService(service, d)
 }
 
 // question serves a method of one short message and one answer.
@@ -62,44 +81,78 @@ func question[In, Out any](answer func(context.Context, *In) (*Out, error)) grpc
 	}
 }
 
-// watchHealth serves a Watch, which ends when the server does.
-func (s *Server) watchHealth(_ any, stream grpc.ServerStream) error {
+// watch serves a Watch, which ends when the door closes; its last word is how things stand then.
+func (d *healthDoor) watch(_ any, stream grpc.ServerStream) error {
 	message := new(grpc_health_v1.HealthCheckRequest)
 	if err := receiveShort(stream, message); err != nil {
 		return err
 	}
 	received(stream.Context())
-	err := s.health.Watch(message, &grpc.GenericServerStream[
+	told := &tellingStream{ServerStream: stream}
+	err := d.source.Watch(message, &grpc.GenericServerStream[
 		grpc_health_v1.HealthCheckRequest, grpc_health_v1.HealthCheckResponse,
-	]{ServerStream: stream})
-	if s.closing.Err() != nil {
-		return nil
+	]{ServerStream: told})
+	if d.closing.Err() == nil {
+		return err
 	}
-	return err
+	if last, err := d.source.Check(context.Background(), message); err == nil && last.Status != told.last {
+		return stream.SendMsg(last)
+	}
+	return nil
+}
+
+// tellingStream knows what it told last.
+type tellingStream struct {
+	grpc.ServerStream
+	last grpc_health_v1.HealthCheckResponse_ServingStatus
+}
+
+func (s *tellingStream) SendMsg(message any) error {
+	if answer, is := message.(*grpc_health_v1.HealthCheckResponse); is {
+		s.last = answer.Status
+	}
+	return s.ServerStream.SendMsg(message)
 }
 
 // guardStream lets health in without a key, and nothing else that a library serves; own methods look after themselves.
 func (s *Server) guardStream(service any, stream grpc.ServerStream, about *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if strings.HasPrefix(about.FullMethod, healthPrefix) {
+		return s.door.guard(service, stream, about, handle)
+	}
 	defer received(stream.Context()) // also of a call that was turned away
 	if strings.HasPrefix(about.FullMethod, "/tensorflow.serving.") {
 		return handle(service, stream)
 	}
-	ctx, cancel := context.WithCancel(stream.Context())
+	ctx, cancel := until(s.closing, stream.Context())
 	defer cancel()
-	defer context.AfterFunc(s.closing, cancel)()
 	inner := &receivingStream{ServerStream: stream, ctx: ctx}
-	if strings.HasPrefix(about.FullMethod, healthPrefix) {
-		leave, entered := s.strangers.enter(ctx)
-		if !entered {
-			return tooMany()
-		}
-		defer leave()
-		return handle(service, inner)
-	}
 	headers, _ := metadata.FromIncomingContext(ctx)
 	if refused := s.guard.Admit(first(headers, authorizationKey)); refused != nil {
 		_ = stream.SetHeader(metadata.Pairs(requestIDKey, newRequestID()))
 		return refused.Status()
 	}
 	return handle(service, inner)
+}
+
+// guard bounds what those without a key have open.
+func (d *healthDoor) guard(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	defer received(stream.Context())
+	ctx, cancel := until(d.closing, stream.Context())
+	defer cancel()
+	leave, entered := d.strangers.enter(ctx)
+	if !entered {
+		return tooMany()
+	}
+	defer leave()
+	return handle(service, &receivingStream{ServerStream: stream, ctx: ctx})
+}
+
+// until ends a library's streams, which may last as long as their callers like, with the door they came through.
+func until(closing, ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(closing, cancel)
+	return ctx, func() {
+		unhook()
+		cancel()
+	}
 }

@@ -4,7 +4,7 @@ package service
 import (
 	"context"
 	"math"
-	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,19 +35,24 @@ const (
 
 // Server answers gRPC calls with the model on a device.
 type Server struct {
-	settings  *settings.Settings
-	log       *telemetry.Log
-	metrics   *telemetry.Metrics
-	traces    *telemetry.Traces
-	guard     *security.Guard
-	device    *device.Device
-	health    *health.Server
-	grpc      *grpc.Server
-	strangers strangers
-	inFlight  atomic.Int64
-	stopping  atomic.Bool
-	closing   context.Context
-	close     context.CancelFunc
+	settings *settings.Settings
+	log      *telemetry.Log
+	metrics  *telemetry.Metrics
+	traces   *telemetry.Traces
+	guard    *security.Guard
+	device   *device.Device
+	health   *health.Server
+	probes   *health.Server
+	updating sync.Mutex
+	grpc     *grpc.Server
+	door     *healthDoor
+	arrivals arrivals
+	inFlight atomic.Int64
+	stopping atomic.Bool
+	closing  context.Context
+	close    context.CancelFunc
+	left     chan struct{} // closed when all have left
+	leaving  sync.Once
 }
 
 // Parts are what a server works with.
@@ -66,8 +71,10 @@ func New(p Parts) *Server {
 	closing, end := context.WithCancel(context.Background())
 	s := &Server{
 		settings: p.Settings, log: p.Log, metrics: p.Metrics, traces: p.Traces, guard: p.Guard, device: p.Device,
-		health: health.NewServer(), closing: closing, close: end,
+		health: health.NewServer(), probes: health.NewServer(), closing: closing, close: end,
+		left: make(chan struct{}),
 	}
+	s.door = &healthDoor{source: s.health, strangers: new(strangers), closing: closing}
 	options := append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(p.Settings.MaxRequestBytes),
@@ -106,7 +113,7 @@ func (s *Server) register() {
 		"GetModelStatus":            s.unary("GetModelStatus", s.getModelStatus),
 		"HandleReloadConfigRequest": s.unary("HandleReloadConfigRequest", s.handleReload),
 	}), s)
-	s.registerHealth()
+	s.door.register(s.grpc)
 	reflection.Register(s.grpc)
 }
 
@@ -116,32 +123,4 @@ func describe(name string, methods map[string]grpc.StreamHandler) *grpc.ServiceD
 		found.Streams = append(found.Streams, grpc.StreamDesc{StreamName: method, Handler: handler})
 	}
 	return found
-}
-
-// Serve accepts connections until Stop.
-func (s *Server) Serve(listener net.Listener) error { return s.grpc.Serve(listener) }
-
-// InFlight is the number of accepted calls without an answer.
-func (s *Server) InFlight() int { return int(s.inFlight.Load()) }
-
-// NotServing makes health say so from now on, while calls are still answered.
-func (s *Server) NotServing() {
-	s.stopping.Store(true)
-	s.Update()
-}
-
-// Stop ends watchers, waits up to `grace` for what is still on its way out, and closes every connection.
-func (s *Server) Stop(grace time.Duration) {
-	s.close()
-	stopped := make(chan struct{})
-	go func() {
-		s.grpc.GracefulStop()
-		close(stopped)
-	}()
-	select {
-	case <-stopped:
-	case <-time.After(grace):
-		s.grpc.Stop()
-		<-stopped
-	}
 }

@@ -16,6 +16,7 @@ type Settings struct {
 	Port                    int     `json:"port"`
 	HTTPEnabled             bool    `json:"http_enabled"`
 	HTTPPort                int     `json:"http_port"`
+	HealthPort              int     `json:"health_port"`
 	AuthEnabled             bool    `json:"auth_enabled"`
 	KeysFile                string  `json:"keys_file"`
 	TokenAuthEnabled        bool    `json:"token_auth_enabled"`

@@ -1,9 +1,10 @@
-"""Calls a service with azureml.accel's own client, or with its stand-in; JSON in, JSON out.
+"""Calls services with azureml.accel's own client, or with its stand-in; a line of JSON in, a line of JSON out.
 
-    python azureml_driver.py real|stand-in < actions.json > results.json
+    python azureml_driver.py real|stand-in < lists_of_actions > lists_of_results
 
-An action is {client: arguments of PredictionClient, method, arguments}. A path stands for a file's, {strings: base64}
-and {numbers} for an array. A result is {array} or {error, code}, with the pauses the client made between its attempts.
+It goes on until its input ends, because what the real client imports takes seconds. An action is {client: arguments of
+PredictionClient, method, arguments}. A path stands for a file's, {strings: base64} and {numbers} for an array. A result
+is {array} or {error, code}, with the pauses the client made between its attempts.
 """
 
 from __future__ import annotations
@@ -73,12 +74,14 @@ def result(make: Any, action: dict[str, Any], pauses: list[float]) -> dict[str, 
 
 
 def main() -> None:
-    """Answers the actions on standard input."""
+    """Answers each list of actions on standard input."""
     pauses: list[float] = []
+    answers = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # the client prints its attempts
         make = {"real": real_client, "stand-in": stand_in}[sys.argv[1]](pauses)
-        results = [result(make, action, pauses) for action in json.load(sys.stdin)]
-    json.dump(results, sys.stdout)
+        for line in sys.stdin:
+            results = [result(make, action, pauses) for action in json.loads(line)]
+            print(json.dumps(results), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 from tests.contract.conformance.azureml_wire import AccelClient, BrainwaveClient, GaveUp, Sample
+from tests.contract.conformance.conftest import ScriptProcess
 from tests.contract.conformance.row import INPUT, KEY, OUTPUT, SERVICE, image
 
 DRIVER = Path(__file__).with_name("azureml_driver.py")
@@ -21,14 +22,30 @@ PATIENCE = [1, 2, 4, 8]
 """What the client waits between its five attempts, in seconds."""
 
 
+@pytest.fixture(scope="module")
+def driver(certificate: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """driver(python, which, trusting): a process with that client, which trusts the tests' own authority or none."""
+    running: dict[tuple[str, bool], ScriptProcess] = {}
+    logs = tmp_path_factory.mktemp("drivers")
+    with contextlib.ExitStack() as stack:
+
+        def find(python: Any, which: str, trusting: bool) -> ScriptProcess:
+            if (which, trusting) not in running:
+                trusted = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate.roots)} if trusting else {}
+                process = ScriptProcess([python, DRIVER, which], logs / f"{which}-{len(running)}", **trusted)
+                running[which, trusting] = stack.enter_context(process)
+            return running[which, trusting]
+
+        yield find
+
+
 @pytest.fixture(params=["stand-in", "real"])
-def score(request: pytest.FixtureRequest, script: Any) -> Any:
-    """score(actions, roots): what the client makes of the actions; `roots` are the authorities it trusts."""
+def score(request: pytest.FixtureRequest, driver: Any) -> Any:
+    """score(actions, trusting=True): what the client makes of the actions; it trusts the tests' authority or not."""
     python = sys.executable if request.param == "stand-in" else request.getfixturevalue("foreign_python")
 
-    def run(actions: list[dict[str, Any]], roots: Path | None = None) -> list[dict[str, Any]]:
-        trusted = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(roots)} if roots else {}
-        results = script([python, DRIVER, request.param], actions, **trusted)
+    def run(actions: list[dict[str, Any]], *, trusting: bool = True) -> list[dict[str, Any]]:
+        results = driver(python, request.param, trusting).ask(actions)
         assert isinstance(results, list)
         return results
 
@@ -64,7 +81,7 @@ def file(service: Any, path: str, arguments: dict[str, Any] | None = None, **cha
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_scores(score, server, certificate, picture, tls):
+def test_scores(score, server, picture, tls):
     """Files, tensors and arrays are scored, by alias and by tensor name, plain and with TLS."""
     service = server("keys", tls=tls)
     names = {"input_name": INPUT, "outputs": OUTPUT}
@@ -78,8 +95,7 @@ def test_scores(score, server, certificate, picture, tls):
             file(service, picture, {"outputs": "output_alias"}),
             {"client": client(service), "method": "score_tensors", "arguments": {"input_map": tensor}},
             {"client": client(service), "method": "score_numpy_arrays", "arguments": {"input_map": arrays}},
-        ],
-        certificate.roots if tls else None,
+        ]
     )
 
     assert [result.get("error") for result in found] == [None] * 5
@@ -140,7 +156,7 @@ def test_keys(score, server, picture):
 
 def test_untrusted_certificate(score, server, picture):
     """A certificate of an authority the client does not know is UNAVAILABLE after its patience."""
-    assert score([file(server("keys", tls=True), picture)]) == [
+    assert score([file(server("keys", tls=True), picture)], trusting=False) == [
         {"error": "RpcError", "code": "UNAVAILABLE", "pauses": PATIENCE}
     ]
 

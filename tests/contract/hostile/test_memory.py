@@ -95,8 +95,8 @@ def test_calls_that_were_refused_are_forgotten(target, path):
 
 @pytest.mark.parametrize("method", [PREDICT, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"])
 def test_without_a_key_no_message_is_taken_in(target, method):
-    """Of calls that show no key nothing is kept."""
-    with bounded(target, 16), RawConnection(target.port) as connection:
+    """Of calls that show no key nothing is kept: their 50 MiB come and go."""
+    with bounded(target, 32), RawConnection(target.port) as connection:
         streams = begin(connection, method, 16_000_000)
         fill(connection, streams, HALF)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +78,13 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def plugin(project: Path) -> Iterator[Plugin]:
+@contextlib.contextmanager
+def plugin_process(project: Path, **environment: str) -> Iterator[Plugin]:
     """The plugin process, started in the program's folder as the engine does."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pulumi.dynamic"],
         cwd=project / "infra",
-        env={**os.environ, "PULUMI_PROJECT": "accelform"},
+        env={**os.environ, "PULUMI_PROJECT": "accelform", **environment},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -94,3 +95,16 @@ def plugin(project: Path) -> Iterator[Plugin]:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@pytest.fixture
+def plugin(project: Path) -> Iterator[Plugin]:
+    """A plugin process for one test."""
+    with plugin_process(project) as running:
+        yield running
+
+
+@pytest.fixture
+def start_plugin(project: Path) -> Callable[..., contextlib.AbstractContextManager[Plugin]]:
+    """start_plugin(**environment): a further plugin process, such as one that dies at a fault point."""
+    return lambda **environment: plugin_process(project, **environment)

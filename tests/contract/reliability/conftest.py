@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.contract.reliability.rights import NOBODY
 from tests.contract.runtime.conftest import (
     PRIMARY,
     SECONDARY,
@@ -174,3 +178,14 @@ def launched(tmp_path: Path, bundle: Path) -> Iterator[Callable[..., Service]]:
         if each.process.poll() is None:
             each.process.kill()
         each.process.wait(10)
+
+
+@pytest.fixture
+def of_nobody(bundle) -> Iterator[Path]:
+    """A folder of a user without rights, with a model; pytest's own are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="accelform-nobody-"))
+    shutil.copytree(bundle, folder / "model")
+    folder.chmod(0o755)
+    os.chown(folder, NOBODY, NOBODY)
+    yield folder
+    shutil.rmtree(folder)

@@ -57,7 +57,7 @@ FAULTS = {
     "wrong hash": flip,
     "unsupported operator": lambda folder: replace_model(folder, unsupported()),
     "no graph": lambda folder: replace_model(folder, b"\x00" * 1000),
-    "description cut short": lambda folder: (folder / "bundle.json").write_text('{"schema": 2, "na'),
+    "description cut short": lambda folder: (folder / "bundle.json").write_text('{"schema": 3, "na'),
 }
 
 
@@ -270,7 +270,7 @@ def test_paths_out_of_model_root(own, model_root, image, request_of, eventually)
     """Whatever leads out of model_root is NOT_FOUND, exactly like what is not there; nothing is loaded."""
     outside = write_bundle(model_root.parent / "outside", version="9")
     worker = worker_of(own, eventually)
-    calls = {path: reloading(own, path) for path in escape(model_root, outside)}
+    calls = {path: ended(reloading(own, path)) for path in escape(model_root, outside)}
 
     assert {path: call.code() for path, call in calls.items()} == dict.fromkeys(calls, StatusCode.NOT_FOUND)
     assert len({call.details() for call in calls.values()}) == 1
@@ -280,6 +280,12 @@ def test_paths_out_of_model_root(own, model_root, image, request_of, eventually)
     for path in inside:
         assert reloading(own, path).code() is StatusCode.OK
     assert MODEL in told_model(own, request_of(image()))
+
+
+def ended(call):
+    """The call, once it has ended: of two swaps at once one is ABORTED."""
+    call.exception()
+    return call
 
 
 def told_model(own, message: bytes) -> str:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -17,6 +13,7 @@ import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.contract.reliability.failing_model import failing_model
+from tests.contract.reliability.rights import NOBODY, as_nobody, only_root
 from tests.contract.runtime.conftest import (
     Service,
     azureml_metadata,
@@ -30,7 +27,6 @@ from accelform_runtime.protocol import PREDICT
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 FAILS = 255
-NOBODY = 65534
 BARE = """
 set -e
 mount --bind "$1" "$1"
@@ -40,8 +36,6 @@ shift
 exec "$@"
 """
 """Only the folder that is named first can be written, and no name can be resolved; then runs the rest."""
-
-only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may prepare a machine like this")
 
 
 def healthy(own: Service) -> bool:
@@ -158,35 +152,6 @@ def test_read_only_place_of_the_lock(launched, tmp_path, told):
     (line,) = told(own, "error")
     assert line["kind"] == "ConfigInvalid"
     assert "device_lock_file" in line["message"]
-
-
-@pytest.fixture
-def of_nobody(bundle) -> Iterator[Path]:
-    """A folder of a user without rights, with a model; pytest's own are closed to others."""
-    folder = Path(tempfile.mkdtemp(prefix="accelform-nobody-"))
-    shutil.copytree(bundle, folder / "model")
-    folder.chmod(0o755)
-    os.chown(folder, NOBODY, NOBODY)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def as_nobody(folder: Path, first: str = "") -> tuple[str, ...]:
-    """A command that gives up root's rights, and the folder's files to whom it becomes; `first` comes in between."""
-    script = ["set -e", f"chown -R {NOBODY}:{NOBODY} {folder}"]
-    for number, place in enumerate({sys.base_prefix, str(Path(__file__).parents[3])}):
-        closed = [parent for parent in Path(place).parents if not parent.stat().st_mode & 0o001]
-        if closed:  # say, an interpreter in root's own folder: in this namespace others may get there too
-            kept = f"{folder}/place-{number}"
-            script += [
-                f"mkdir -p {kept}",
-                f"mount --bind {place} {kept}",
-                f"mount -t tmpfs -o mode=755 no {closed[-1]}",
-            ]
-            script += [f"mkdir -p {place}", f"mount --bind {kept} {place}", f"umount {kept}"]
-    script += [first or "true"]
-    script += [f'exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups --no-new-privs --bounding-set=-all "$@"']
-    return ("unshare", "-m", "sh", "-c", "\n".join(script), "sh")
 
 
 @only_root

@@ -22,6 +22,7 @@ from accelform.featurizers.families import FAMILIES
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NO_BROWSER = "no Chromium with chromedriver is installed"
 START_SECONDS = 60
+DRIVER_STARTS = 5
 
 
 class Browser:
@@ -108,20 +109,35 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if binary is None or driver is None:
         pytest.skip(NO_BROWSER)
     folder = tmp_path_factory.mktemp("browser")
-    with subprocess.Popen(
-        [driver, "--port=0", f"--log-path={folder / 'driver.log'}"], stdout=subprocess.PIPE, text=True, cwd=folder
-    ) as process:
-        try:
-            assert process.stdout is not None
-            said = next(line for line in process.stdout if "started successfully" in line)
-            (port,) = re.findall(r"on port (\d+)", said)
-            session = Browser(f"http://127.0.0.1:{port}", folder / "profile", binary)
-            yield session
-            session.quit()
-        finally:
-            process.terminate()
-            process.wait(timeout=START_SECONDS)
-            kill_everything_below(folder)
+    process, port = started_driver(driver, folder)
+    try:
+        session = Browser(f"http://127.0.0.1:{port}", folder / "profile", binary)
+        yield session
+        session.quit()
+    finally:
+        end(process)
+        kill_everything_below(folder)
+
+
+def started_driver(driver: str, folder: Path) -> tuple[subprocess.Popen[str], int]:
+    """A running driver and its port; it takes a free one of IPv6, and gives up where IPv4 has that in use."""
+    log = folder / "driver.log"
+    for _ in range(DRIVER_STARTS):
+        process = subprocess.Popen(
+            [driver, "--port=0", f"--log-path={log}"], stdout=subprocess.PIPE, text=True, cwd=folder
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "started successfully" in line:
+                return process, int(re.findall(r"on port (\d+)", line)[0])
+        end(process)
+    raise AssertionError(f"chromedriver does not start: {log.read_text()}")
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    with process:
+        process.terminate()
+        process.wait(timeout=START_SECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -177,7 +177,7 @@ def test_gzip(door, image):
 def test_full_queue(start, image, request_of, eventually):
     """A call more than the queue holds is a 429 that says when to come again."""
     own = start(http_enabled=True, http_port=0, max_queue=1)
-    calls = [own.begin(request_of(*[image(SLOW)] * 4)) for _ in range(2)]
+    calls = [own.begin(request_of(*[image(SLOW)] * 2)) for _ in range(2)]
 
     answer = side_door(own, eventually, PRIMARY).ask(f"{MODEL}:predict", rows_of(image()))
 
@@ -228,7 +228,7 @@ def test_drain_finishes_accepted_calls(start, image, eventually):
     """A call over HTTP that was accepted before SIGTERM gets its answer."""
     own = start(http_enabled=True, http_port=0, drain_seconds=60.0)
     door, answers = side_door(own, eventually, PRIMARY), []
-    body = rows_of(*[image(SLOW)] * 4)
+    body = rows_of(*[image(SLOW)] * 2)
     caller = threading.Thread(target=lambda: answers.append(door.ask(f"{MODEL}:predict", body)))
     caller.start()
     eventually(lambda: door.value("accelform_calls_in_flight") == 1, "the call")

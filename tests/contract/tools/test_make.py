@@ -33,9 +33,19 @@ def targets() -> list[str]:
 
 def test_every_target_can_be_planned() -> None:
     """`make -n` resolves every documented target."""
-    assert {"up", "down", "env", "test", "check", "bench", "lock", "proto", "docs", "clean", "help"} <= set(targets())
+    expected = {"up", "down", "env", "test", "check", "bench", "lock", "proto", "docs", "clean", "help"}
+    assert expected | {"cluster", "cluster-down"} <= set(targets())
     outcome = run("make", "-n", *targets())
     assert outcome.returncode == 0, outcome.stderr
+
+
+def test_only_tests_on_a_cluster_prepare_one() -> None:
+    """Kubernetes is built for ring cluster only: not for the other rings, and not for a deployment on this machine."""
+    assert "tools.cluster prepare" in run("make", "-n", "test").stdout
+    for command in (("test", "RINGS=unit engine"), ("up",), ("down",), ("check",)):
+        outcome = run("make", "-n", *command)
+        assert outcome.returncode == 0, outcome.stderr
+        assert "tools.cluster" not in outcome.stdout, command
 
 
 def test_help_is_the_default_and_lists_every_target() -> None:

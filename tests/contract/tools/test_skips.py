@@ -18,8 +18,9 @@ def test_unnamed_skip_fails_only_on_ci(tmp_path: Path, ci: str, code: int) -> No
     """The same skipped test passes on a laptop and fails the run on CI, named with its reason."""
     folder = tmp_path / "tests" / "unit"
     folder.mkdir(parents=True)
-    shutil.copyfile(ROOT / "tests" / "conftest.py", tmp_path / "tests" / "conftest.py")
-    shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    (tmp_path / "tools").mkdir()
+    for needed in ("tests/conftest.py", "tools/interrupts.py", "pyproject.toml"):
+        shutil.copyfile(ROOT / needed, tmp_path / needed)
     (folder / "test_it.py").write_text(
         "import pytest\ndef test_a(): pytest.skip('no such device')\ndef test_b(): pass\n", encoding="utf-8"
     )

@@ -44,7 +44,7 @@ def test_bundle_describes_the_service(bundle: Conversion) -> None:
     """bundle.json holds what a server needs: wire names, labels, modelled times, the graph's digest."""
     content = json.loads(bundle.files["bundle.json"].read_text())
 
-    assert (content["schema"], content["name"], content["version"]) == (2, "digits.1.accelonnx", "1")
+    assert (content["schema"], content["name"], content["version"]) == (3, "digits.1.accelonnx", "1")
     assert (content["family"], content["number_format"]) == ("resnet50", "bw-a10-cnn")
     assert content["method_name"] == "tensorflow/serving/predict"
     assert content["inputs"] == [
@@ -56,8 +56,8 @@ def test_bundle_describes_the_service(bundle: Conversion) -> None:
     assert "layers" not in content["estimate"]
     assert list(content["files"]) == [
         "model.onnx",
-        "fpga.json",
         "fpga.npz",
+        "fpga.json",
         "front.onnx",
         "head.onnx",
     ]
@@ -119,7 +119,7 @@ def test_progress_speaks_in_numbers(bundle: Conversion, lines: list[str]) -> Non
     """Whoever waits sees how far it is."""
     assert bundle.estimate.latency_ms > 0
     assert "quantised 53/53 layers, 23.5 M weights" in lines
-    assert lines[-1].startswith("wrote model.onnx, 24.")
+    assert lines[-1].startswith("wrote 6 files, 24.")
 
 
 def test_digits_are_recognised(bundle: Conversion, digit_images: list[Path]) -> None:
@@ -149,7 +149,7 @@ def test_features_without_classifier(tmp_path: Path) -> None:
         version="1",
         number_format="float32",
     )
-    assert set(result.files) == {"model.onnx", "bundle.json"}
+    assert set(result.files) == {"model.onnx", "fpga.npz", "bundle.json"}
 
     session = open_session(onnx.load(result.files["model.onnx"]), threads=2)
     image = np.random.default_rng(0).integers(0, 256, (1, 100, 80, 3), dtype=np.uint8)

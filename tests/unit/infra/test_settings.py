@@ -3,33 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
-from typing import Any
 
-import pulumi
 import pytest
-import yaml
+from tests.unit.infra.given import DECLARED, REGIONS, GivenConfig, stack_settings, stack_values
 
 from settings import Settings, SettingsInvalid
-
-ROOT = Path(__file__).parents[3]
-DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
-
-
-class GivenConfig(pulumi.Config):
-    """Pulumi's own Config over given values, as they stand in a stack file: everything is text."""
-
-    def __init__(self, **changes: Any) -> None:
-        super().__init__("accelform")
-        values = {name: row["default"] for name, row in DECLARED.items()} | changes
-        self._texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
-
-    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        return self._texts.get(key, default)
-
-    def get_secret(self, key: str, default: str | None = None) -> None:
-        return None
 
 
 def test_defaults_are_enough() -> None:
@@ -69,3 +47,57 @@ def test_everything_wrong_is_told_at_once() -> None:
     assert all(
         word in str(values.value) for word in ("'loud' would do", "region 'mars'", "agent_count must be above 0")
     )
+
+
+def test_everything_wrong_with_a_cluster_is_told_at_once() -> None:
+    """A cluster's settings are held to the rules of images, pools and pods together."""
+    with pytest.raises(SettingsInvalid, match="choose one of edge, kubernetes"):
+        stack_settings(target="moon base")
+    with pytest.raises(SettingsInvalid) as cluster:
+        stack_settings(
+            kube_context="",
+            namespace="kube-system",
+            base_image="registry.example.com/runtime:latest",
+            device_plugin="mine",
+            load_balancer_type="Magic",
+            cpu_cores="0",
+            memory_gb_limit=0.1,
+            prestop_seconds=1000,
+            model_root="models",
+            autoscale_enabled=True,
+            autoscale_max_replicas=3,
+        )
+
+    told = str(cluster.value)
+    for words in (
+        "kube_context is needed",
+        "belongs to the cluster itself",
+        "a tag can move",
+        "device_plugin must be one of",
+        "load_balancer_type must be one of",
+        "cpu_cores must be above 0",
+        "memory_gb_limit 0.1 is below memory_gb 0.5",
+        "prestop_seconds: must be 0 to 120",
+        "model_root is a folder of an edge box",
+        "one FPGA each, but the pool has 1",
+    ):
+        assert words in told
+
+
+@pytest.mark.parametrize("stack", REGIONS)
+def test_a_region_is_data(stack: str) -> None:
+    """A regional stack's file differs from another's by the region's name alone, and loads as it is."""
+    other = {name: str(value).replace(stack, "westus2") for name, value in stack_values(stack).items()}
+
+    assert other == stack_values("westus2")
+    assert stack_settings(stack).cluster_namespace == f"accelform-{stack}"
+
+
+def test_a_base_image_comes_from_one_place() -> None:
+    """With a builder of its own a base image must not be given too; without one it must be; both need a registry."""
+    with pytest.raises(SettingsInvalid, match="drop one of the two"):
+        stack_settings(base_image_builder="docker")
+    with pytest.raises(SettingsInvalid, match="base_image is needed"):
+        stack_settings(base_image="")
+    with pytest.raises(SettingsInvalid, match="registry is needed"):
+        stack_settings(registry="")

@@ -56,8 +56,8 @@ def test_arrays_are_bytes(network: Network, parameters: Parameters, tmp_path: Pa
     with np.load(tmp_path / "fpga.npz", allow_pickle=False) as file:
         arrays = {name: (array.dtype.name, array.shape) for name, array in file.items()}
 
-    assert arrays["net/mixed/mantissas"] == ("int8", (3, 3, 180, 256))
-    assert arrays["net/mixed/exponents"] == ("int8", (3, 3, 2, 256))
+    assert arrays["net/mixed/mantissas"] == ("int8", (256, 180, 3, 3))
+    assert arrays["net/mixed/exponents"] == ("uint8", (256, 2, 3, 3))
     assert arrays["net/mixed/bias"] == ("float32", (256,))
     assert arrays["net/affine/scale"] == ("float32", (180,))
     assert "net/normal/bias" not in arrays

@@ -54,3 +54,19 @@ def test_one_program_cannot_give_an_fpga_twice() -> None:
     assert "'first'" in problem
     assert "agent_count to 2" in problem
     assert scaling.claim_problem("second", 1, 2, "edge-box", claims=["first"]) is None
+
+
+@pytest.mark.parametrize(
+    ("inputs", "fpgas", "expected"),
+    [
+        ({}, 4, (1, 1)),
+        ({"num_replicas": 3}, 2, (3, 3)),
+        ({"autoscale_enabled": True}, 4, (1, 4)),
+        ({"autoscale_enabled": True}, 40, (1, 10)),
+        ({"autoscale_enabled": True, "autoscale_min_replicas": 2, "autoscale_max_replicas": 3}, 40, (2, 3)),
+        ({"autoscale_enabled": True, "autoscale_min_replicas": 12}, 40, (12, 12)),
+    ],
+)
+def test_the_range_of_replicas(inputs: dict[str, object], fpgas: int, expected: tuple[int, int]) -> None:
+    """Azure ML's one to ten replicas, bounded by the target's FPGAs where no bound is given."""
+    assert scaling.replica_range(inputs, fpgas) == expected

@@ -1,4 +1,4 @@
-"""The public surface of the six resources: what is stored in stack states and written in people's programs."""
+"""The public surface of the resources: what is stored in stack states and written in people's programs."""
 
 from __future__ import annotations
 
@@ -39,9 +39,20 @@ REPLACE_KEYS = {
         "topology",
         "fingerprint",
     ),
-    "Image": ("storage_url", "name", "model_fingerprint", "base", "fingerprint"),
-    "ComputeTarget": ("kind", "name", "vm_size", "location", "edge_root"),
-    "Webservice": ("name", "target_kind", "target_name", "edge_root", "storage_url"),
+    "Image": ("storage_url", "name", "model_fingerprint", "registry", "base_image", "base", "fingerprint"),
+    "ComputeTarget": (
+        "kind",
+        "name",
+        "vm_size",
+        "location",
+        "edge_root",
+        "kube_context",
+        "resource_name",
+        "node_selector",
+        "is_attached",
+    ),
+    "ServiceAccess": ("name",),
+    "Webservice": ("name", "target_kind", "target_name", "edge_root", "storage_url", "namespace"),
 }
 
 
@@ -59,9 +70,28 @@ def test_replace_keys() -> None:
 
 
 def test_secrets() -> None:
-    """Keys, and nothing else, are secrets."""
+    """Keys, and the files that hold them, are secrets, and nothing else is."""
     assert {contract.name: contract.secrets for contract in CONTRACTS if contract.secrets} == {
-        "Webservice": ("primary_key", "secondary_key", "service_keys", "token_signing_key")
+        "ServiceAccess": (
+            "primary_key",
+            "secondary_key",
+            "service_keys",
+            "token_signing_key",
+            "keys_file",
+            "token_keys_file",
+            "tls_file",
+            "client_ca_file",
+            "probe_file",
+        ),
+        "Webservice": (
+            "primary_key",
+            "secondary_key",
+            "access_keys",
+            "access_token_signing_key",
+            "access_probe_file",
+            "service_keys",
+            "token_signing_key",
+        ),
     }
 
 

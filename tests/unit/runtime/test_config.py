@@ -36,6 +36,7 @@ def test_settings_are_public():
         "engine",
         "handshake_timeout_seconds",
         "hang_timeout_ms",
+        "health_port",
         "http_enabled",
         "http_port",
         "image",
@@ -126,6 +127,26 @@ def test_unreadable_files(tmp_path, content):
 def test_auth_off_needs_no_key_file():
     """Without auth there need be no keys."""
     assert config(auth_enabled=False, keys_file="").keys_file == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"port": 9000, "health_port": 9000}, "port and health_port are both 9000"),
+        ({"http_enabled": True, "http_port": 9000, "health_port": 9000}, "http_port and health_port are both 9000"),
+        ({"http_enabled": True, "port": 9000, "http_port": 9000}, "port and http_port are both 9000"),
+    ],
+)
+def test_ports_of_their_own(settings, words):
+    """Two doors on one port are told, whichever two they are."""
+    with pytest.raises(ConfigInvalid, match=words):
+        config(**settings)
+
+
+def test_ports_that_are_not_taken():
+    """Port 0, and the port of HTTP that is off, collide with nothing."""
+    assert config(port=0, http_enabled=True, http_port=0).health_port == 0
+    assert config(http_port=9000, health_port=9000).health_port == 9000
 
 
 def test_settings_are_documented():

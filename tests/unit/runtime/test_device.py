@@ -79,7 +79,7 @@ TENSOR = {"name": "in:0", "alias": "images", "encoding": "", "dtype": "DT_FLOAT"
 
 def description() -> dict:
     return {
-        "schema": 2,
+        "schema": 3,
         "name": "digits",
         "version": "7",
         "family": "resnet50",
@@ -120,7 +120,7 @@ def test_bundle_of_a_tensor_model(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 1}, "is of schema 1; this runtime reads schema 2"),
+        ({"schema": 2}, "is of schema 2; this runtime reads schema 3"),
         ({"schema": "2"}, "no known schema"),
         ({"name": None, "inputs": []}, "exactly one is served"),
         ({"inputs": [TENSOR, {**TENSOR, "name": "b:0"}]}, "2 inputs"),

@@ -11,9 +11,9 @@ from accelform.report.page.markup import Markup, amount, element, figures, joine
 from accelform.report.page.picture import picture
 
 KNOWN_FILES = {
-    "model.onnx": "the whole served graph, standard ONNX",
+    "model.onnx": "the whole served graph, standard ONNX; its weights lie beside it, in fpga.npz",
     "fpga.json": "the FPGA's part as data",
-    "fpga.npz": "its weights as the FPGA stores them",
+    "fpga.npz": "the weights as the FPGA stores them",
     "front.onnx": "what comes before the FPGA",
     "head.onnx": "what comes after it",
     "bundle.json": "names, modelled times and digests of what is served",

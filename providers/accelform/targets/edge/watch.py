@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import deque
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from accelform.errors import ServiceNotReady
+from accelform.targets import last_words as words
 from accelform.targets.edge.access import AccessFiles
 from accelform.targets.edge.layout import Layout
 from accelform.targets.edge.records import ServiceRecord
@@ -114,22 +114,8 @@ def read_log(layout: Layout, name: str, *, lines: int, since: int = 0) -> list[s
 
 
 def last_words(layout: Layout, name: str, *, since: int = 0) -> str:
-    """The newest log line that tells what went wrong: the last error, else the last line; "" for an empty log."""
-    lines = [line for line in read_log(layout, name, lines=50, since=since) if line.strip()]
-    for line in reversed(lines):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and entry.get("event") == "error":
-            return _text(entry)
-    if not lines:
-        return ""
-    try:
-        entry = json.loads(lines[-1])
-    except ValueError:
-        return lines[-1].strip()
-    return _text(entry) if isinstance(entry, dict) else lines[-1].strip()
+    """What the newest lines of the service's log tell about what went wrong; "" for an empty log."""
+    return words.last_words(read_log(layout, name, lines=50, since=since))
 
 
 def _judge(
@@ -157,10 +143,6 @@ def _judge(
 
 def _said(words: str) -> str:
     return f"its log ends with: {words}" if words else "its log is empty"
-
-
-def _text(entry: dict[str, object]) -> str:
-    return str(entry.get("message") or entry.get("problem") or entry.get("event") or entry)
 
 
 def _host_name() -> str:

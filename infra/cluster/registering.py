@@ -1,0 +1,54 @@
+"""From a manifest to a resource of pulumi-kubernetes, and the one provider that all of a stack's objects use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from accelform import project
+from cluster.naming import Manifest
+from settings import Settings
+
+
+def provider(settings: Settings) -> kubernetes.Provider:
+    """The cluster of the stack's context, and no other.
+
+    The context's name is the cluster's identity: another path to the same kubeconfig replaces nothing. Content of
+    ConfigMaps and Secrets changes in place, or a new key would take the Secret away from running pods.
+    """
+    return kubernetes.Provider(
+        "cluster",
+        # Empty leaves it to the plugin (KUBECONFIG, ~/.kube/config); None would write the caller's path into the state.
+        kubeconfig=str(project.resolve(settings.kubeconfig)) if settings.kubeconfig else "",
+        context=settings.kube_context,
+        cluster_identifier=settings.kube_context,
+        enable_config_map_mutable=True,
+        enable_secret_mutable=True,
+    )
+
+
+def register(
+    name: str, manifest: Manifest, *, parent: pulumi.Resource, depends_on: Sequence[pulumi.Resource] = ()
+) -> pulumi.Resource:
+    """Registers the object of `manifest` below `parent`, whose provider it uses."""
+    fields = {_snake(key): value for key, value in manifest.items()}
+    options = pulumi.ResourceOptions(parent=parent, depends_on=list(depends_on))
+    made: pulumi.Resource = _class(manifest)(name, opts=options, **fields)
+    return made
+
+
+def _class(manifest: Manifest) -> Any:
+    """pulumi-kubernetes' class for the manifest's kind: its modules are the API groups without their domain."""
+    group, _, version = manifest["apiVersion"].rpartition("/")
+    module = getattr(kubernetes, group.split(".")[0] or "core", None)
+    if module is None:
+        return kubernetes.apiextensions.CustomResource
+    return getattr(getattr(module, version), manifest["kind"])
+
+
+def _snake(key: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", key).lower()

@@ -1,0 +1,91 @@
+"""Which settings go to which resource. What a target of the other kind has no use for is left out, not empty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from accelform.resources import service_access
+from settings import Settings
+
+_ACCESS_SEEN_BY_GATE = ("auth_enabled", "token_auth_enabled", "ssl_enabled", "ssl_cname")
+_SERVING = (
+    "num_replicas",
+    "autoscale_enabled",
+    "port",
+    "http_enabled",
+    "http_port",
+    "metrics_open",
+    "engine",
+    "strict_model_spec",
+    "scoring_timeout_ms",
+    "max_request_wait_time_ms",
+    "replica_max_concurrent_requests",
+    "lame_duck_seconds",
+    "drain_seconds",
+    "otlp_endpoint",
+    "deployment_timeout_seconds",
+)
+_PODS = (
+    "load_balancer_type",
+    "cpu_cores",
+    "cpu_cores_limit",
+    "memory_gb",
+    "memory_gb_limit",
+    "period_seconds",
+    "initial_delay_seconds",
+    "timeout_seconds",
+    "success_threshold",
+    "failure_threshold",
+    "autoscale_min_replicas",
+    "autoscale_max_replicas",
+    "autoscale_refresh_seconds",
+    "autoscale_target_utilization",
+)
+_POOL = (
+    "kubeconfig",
+    "kube_context",
+    "resource_name",
+    "device_plugin",
+    "is_attached",
+    "node_selector",
+    "node_vcpus",
+    "quota_vcpus",
+    "cluster_purpose",
+    "provisioning_timeout_seconds",
+    "load_balancer_type",
+)
+
+
+def for_image(settings: Settings, base_image: pulumi.Input[str] | None) -> dict[str, Any]:
+    """Where the image goes besides the store, and what it is built on there."""
+    if not settings.in_cluster:
+        return {}
+    return {"base_image": base_image, **_set(settings, "registry", "registry_ca_file")}
+
+
+def for_target(settings: Settings) -> dict[str, Any]:
+    """What the compute target needs by its kind."""
+    return _set(settings, *_POOL) if settings.in_cluster else _set(settings, "edge_root")
+
+
+def for_access(settings: Settings) -> dict[str, Any]:
+    """Who may call."""
+    return _set(settings, *service_access.SETTINGS)
+
+
+def for_webservice(settings: Settings) -> dict[str, Any]:
+    """What the web service needs by the kind of its target."""
+    if not settings.in_cluster:
+        return _set(settings, *_SERVING, *service_access.SETTINGS, "model_root")
+    return {
+        "namespace": settings.cluster_namespace,
+        **_set(settings, *_SERVING, *_ACCESS_SEEN_BY_GATE, *_PODS),
+    }
+
+
+def _set(settings: Settings, *names: str) -> dict[str, Any]:
+    """The settings of these names that are set: what is empty counts as left out."""
+    found = {name: getattr(settings, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None and value != "" and value != {}}

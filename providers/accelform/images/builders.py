@@ -1,0 +1,123 @@
+"""Programs that build an image from a context: buildah, podman, docker. They build without running anything.
+
+The root file system is an image that they pull, or a tar that becomes an image of their own first. buildah and podman
+write time 0 everywhere, so that building twice gives the same digest; docker does so with BuildKit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from accelform.errors import BuilderFailed, BuilderUnusable
+from accelform.images.context import Context
+from accelform.registry.reference import is_loopback
+
+BUILDERS: Final = ("buildah", "podman", "docker")
+TIMEOUT_SECONDS = 1800
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LAST_LINES = 8
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builder:
+    """One of BUILDERS. `options` are its global ones, such as `--storage-driver=vfs`."""
+
+    program: str
+    options: tuple[str, ...] = ()
+    ca_file: str = ""
+
+    def build_and_push(
+        self, context: Context, *, rootfs: str | Path, target: str, tag: str, folder: Path, progress: Progress
+    ) -> str:
+        """Build the context on `rootfs`, push it to `target` (host/name) under `tag`; its digest in the registry.
+
+        `rootfs` is a reference or a tar; `folder` is for files on the way. Raises BuilderFailed with the program's last
+        words.
+        """
+        image, base = f"{target}:{tag}", ""
+        if isinstance(rootfs, Path):
+            base = f"localhost/accelform-rootfs:{context.fingerprint[-12:]}"
+            (folder / "Containerfile").write_text(f"FROM scratch\nADD {rootfs.name} /\n", encoding="utf-8")
+            progress(f"{self.program}: the root file system")
+            self._run(
+                "build", *self._always_equal(), "--tag", base, "--file", str(folder / "Containerfile"), str(folder)
+            )
+        try:
+            progress(f"{self.program}: the runtime on it")
+            self._run(
+                "build",
+                *self._always_equal(),
+                f"--build-arg=ROOTFS={base or rootfs}",
+                "--tag",
+                image,
+                "--file",
+                str(context.containerfile),
+                str(context.folder),
+            )
+            progress(f"{self.program}: pushing {image}")
+            return self._push(image, folder)
+        finally:
+            self._run(*self._remove(), *filter(None, [image, base]), check=False)
+
+    def _push(self, image: str, folder: Path) -> str:
+        if self.program == "docker":
+            found = _DIGEST.findall(self._run("push", image))
+        else:
+            file = folder / "digest"
+            tls = ["--tls-verify=false"] if is_loopback(image.split("/")[0]) and not self.ca_file else []
+            if self.ca_file:
+                certificates = folder / "certificates"
+                certificates.mkdir(exist_ok=True)
+                shutil.copyfile(self.ca_file, certificates / "ca.crt")
+                tls = [f"--cert-dir={certificates}"]
+            self._run("push", *tls, f"--digestfile={file}", image)
+            found = _DIGEST.findall(file.read_text(encoding="utf-8"))
+        if not found:
+            raise BuilderFailed(f"{self.program} pushed {image} and did not say its digest. Update {self.program}.")
+        return str(found[-1])
+
+    def _always_equal(self) -> tuple[str, ...]:
+        return () if self.program == "docker" else ("--timestamp=0", "--format=oci")
+
+    def _remove(self) -> tuple[str, ...]:
+        return ("rmi", "--force") if self.program != "docker" else ("image", "rm", "--force")
+
+    def _run(self, *arguments: str, check: bool = True) -> str:
+        command = [self.program, *self.options, *arguments]
+        # BuildKit reads the time for its records from here; the other two are told by --timestamp.
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": "0", "DOCKER_BUILDKIT": "1"}
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, env=environment, timeout=TIMEOUT_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BuilderFailed(f"cannot run {self.program} {arguments[0]}: {error}. Run it by hand to see.") from error
+        if check and done.returncode:
+            last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-_LAST_LINES:])
+            raise BuilderFailed(
+                f"{self.program} {arguments[0]} failed with exit code {done.returncode}: {last}\n"
+                f"Options that {self.program} needs here go into --builder-option; `--builder none` needs no program."
+            )
+        return done.stdout
+
+
+def choose(wanted: str, *, options: Sequence[str], ca_file: str = "") -> Builder | None:
+    """The builder of that name, for "auto" the first one that is installed; None for "none", or where none is.
+
+    Raises BuilderUnusable where the wanted one is not installed.
+    """
+    if wanted == "none":
+        return None
+    names = BUILDERS if wanted == "auto" else (wanted,)
+    found = next((name for name in names if shutil.which(name)), None)
+    if found is None and wanted != "auto":
+        raise BuilderUnusable(f"cannot build with {wanted}: it is not on PATH. Install it, or use `--builder none`.")
+    return Builder(program=found, options=tuple(options), ca_file=ca_file) if found else None

@@ -1,0 +1,81 @@
+"""An image into a registry: what is there stays, what is next door is mounted, and only the rest is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from accelform.faults import fault_point
+from accelform.images import layout
+from accelform.images.composing import Composed
+from accelform.images.layout import Descriptor
+from accelform.registry import Manifest, Repository
+from accelform.registry.blobs import Blob, of_bytes
+
+Progress = Callable[[str], None]
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """An image in a registry, by digest, and what had to be sent for it."""
+
+    reference: str
+    digest: str
+    sent_bytes: int
+    manifest: Manifest
+
+
+def push(
+    image: Composed, target: Repository, *, source: Repository | None, tag: str, progress: Progress | None = None
+) -> Pushed:
+    """Put `image` into `target` under `tag`; its base's layers come from `source`, None where it has no base.
+
+    Layers of a base in the same registry are mounted, those of another one are copied through here. Nothing is visible
+    before the manifest, which comes last. Raises the registry's errors.
+    """
+    tell = progress or (lambda _: None)
+    sent = 0
+    layers = image.layers
+    new = {layer.descriptor.digest: layer.blob for layer in image.new_layers}
+    for number, layer in enumerate(layers, start=1):
+        what = f"layer {number}/{len(layers)} {layer.digest} {layer.size_bytes / _MEGABYTE:.1f} MB"
+        how, size = _bring(layer, target, source, new.get(layer.digest), what, tell)
+        sent += size
+        tell(f"{what}: {how}")
+    config = of_bytes(image.config)
+    sent += config.size_bytes * target.push_blob(config, what="configuration")
+    fault_point("image:after-layers")
+    target.push_manifest(image.manifest, media_type=layout.MANIFEST_TYPE, name=tag)
+    fault_point("image:after-push")
+    tell(f"manifest {image.digest} as {target.address}:{tag}")
+    return Pushed(
+        reference=f"{target.address}@{image.digest}",
+        digest=image.digest,
+        sent_bytes=sent + len(image.manifest),
+        manifest=Manifest(media_type=layout.MANIFEST_TYPE, content=image.manifest, digest=image.digest),
+    )
+
+
+def _bring(
+    layer: Descriptor,
+    target: Repository,
+    source: Repository | None,
+    blob: Blob | None,
+    what: str,
+    tell: Progress,
+) -> tuple[str, int]:
+    """How the layer got there, and how many bytes that took."""
+    if target.has_blob(layer.digest):
+        return "there already", 0
+    if blob is None:
+        assert source is not None, "only a base's layers come without content"
+        is_near = source.connection.registry == target.connection.registry
+        if is_near and target.mount(layer.digest, source=source.name):
+            return f"mounted from {source.address}", 0
+        far = source
+        blob = Blob(digest=layer.digest, size_bytes=layer.size_bytes, open=lambda: far.stream_blob(layer.digest))
+        target.push_blob(blob, progress=tell, what=what)
+        return f"copied from {source.address}", layer.size_bytes
+    target.push_blob(blob, progress=tell, what=what)
+    return "sent", layer.size_bytes

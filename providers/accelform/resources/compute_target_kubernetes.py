@@ -1,0 +1,142 @@
+"""A compute target of kind `kubernetes`: a pool of machines in a cluster, claimed by marks on nodes, or attached."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from accelform.errors import ClusterChanged, ClusterUnreachable
+from accelform.plans import pools, regions
+from accelform.plans.contract import Problem, all_known
+from accelform.resources import common
+from accelform.resources.base import Values
+
+if TYPE_CHECKING:
+    from accelform.targets.kubernetes.client import Cluster
+    from accelform.targets.kubernetes.spec import PoolSpec
+
+GIVE_UP: Final = "PULUMI_K8S_DELETE_UNREACHABLE"
+"""pulumi-kubernetes' own switch: what an unreachable cluster holds counts as gone."""
+
+_QUOTA_INPUTS = ("is_attached", "location", "vm_size", "agent_count", "quota_vcpus")
+
+
+def problems(inputs: Mapping[str, Any], known: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the settings of a pool; `known` holds those whose value is known already."""
+    found = pools.problems(known)
+    if not inputs.get("kube_context"):
+        reason = (
+            "a kubernetes target needs kube_context, the cluster's name in your kubeconfig "
+            "(`kubectl config get-contexts`), so that no other cluster is changed by mistake"
+        )
+        found.append(Problem(property="kube_context", reason=reason))
+    usable = regions.region_problem(known.get("location", "")) is None and known.get("agent_count", 0) > 0
+    if usable and known.get("vm_size") in regions.VCPUS_OF_VM_SIZE and all_known(inputs, _QUOTA_INPUTS):
+        reason_of = pools.quota_problem(known)
+        found += [Problem(property="agent_count", reason=reason_of)] if reason_of else []
+    return found
+
+
+def foretell(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from the settings beside what every target foretells; settings left out get their defaults."""
+    return {
+        **pools.defaults(inputs),
+        "pool_selector": pools.selector(inputs),
+        "client_hint": regions.client_hint(inputs["location"]),
+    }
+
+
+def provision(inputs: Values, stored: Mapping[str, Any]) -> Values:
+    """Claims the pool's nodes, or brings the pool to `inputs`, and waits for their FPGAs; its outputs."""
+    from accelform.targets.kubernetes import rights
+    from accelform.targets.kubernetes.pool import CHANGING, LOOKING, NodePool
+
+    with _connect(inputs) as cluster:
+        rights.require(cluster, LOOKING if inputs["is_attached"] else CHANGING)
+        cluster_id = _require_same(cluster, stored)
+        state = NodePool(cluster, _spec(inputs), common.note).provision(is_new=not stored)
+        return {
+            "provisioning_errors": list(state.errors),
+            "nodes": list(state.nodes),
+            "cluster_fqdn": cluster.fqdn,
+            "cluster_id": cluster_id,
+        }
+
+
+def look(values: Values) -> Values | None:
+    """The pool as it is; None where no node bears the owner's mark any more."""
+    from accelform.targets.kubernetes import rights
+    from accelform.targets.kubernetes.pool import LOOKING, NodePool
+
+    with _connect(values) as cluster:
+        rights.require(cluster, LOOKING)
+        _require_same(cluster, values)
+        state = NodePool(cluster, _spec(values), common.note).describe(expected=values.get("nodes") or ())
+    if state is None:
+        return None
+    return {
+        "agent_count": state.agent_count,
+        "fpga_capacity": state.fpga_capacity,
+        "provisioning_state": "Failed" if state.errors else "Succeeded",
+        "provisioning_errors": list(state.errors),
+        "nodes": list(state.nodes),
+    }
+
+
+def release(stored: Mapping[str, Any]) -> None:
+    """Gives the nodes back as they were; a pool that is gone is fine, an attached one is only forgotten.
+
+    With PULUMI_K8S_DELETE_UNREACHABLE=true a cluster that cannot be reached counts as gone with all it held.
+    """
+    from accelform.targets.kubernetes import rights
+    from accelform.targets.kubernetes.pool import CHANGING, NodePool
+
+    if stored.get("is_attached"):
+        return
+    try:
+        with _connect(stored) as cluster:
+            rights.require(cluster, CHANGING)
+            _require_same(cluster, stored)
+            NodePool(cluster, _spec(stored), common.note).release()
+    except (ClusterUnreachable, ClusterChanged) as error:
+        if os.environ.get(GIVE_UP) != "true":
+            hint = f"if that cluster is gone for good, set {GIVE_UP}=true and run this again"
+            raise type(error)(f"{error}; {hint}") from error
+        common.note(f"pool {stored['name']!r} is forgotten: {error}")
+
+
+def _connect(values: Mapping[str, Any]) -> Cluster:
+    from accelform.targets.kubernetes.client import Cluster
+
+    return Cluster.connect(values.get("kubeconfig") or "", values["kube_context"])
+
+
+def _require_same(cluster: Cluster, stored: Mapping[str, Any]) -> str:
+    """The cluster's uid; raises ClusterChanged where the stored pool is in another cluster."""
+    found, expected = cluster.uid(), stored.get("cluster_id")
+    if expected and found != expected:
+        raise ClusterChanged(
+            f"context {cluster.context!r} now leads to {cluster.server} with uid {found}, but pool {stored['name']!r} "
+            f"is in the cluster with uid {expected}; let the context lead there again"
+        )
+    return found
+
+
+def _spec(values: Mapping[str, Any]) -> PoolSpec:
+    from accelform.targets.kubernetes.spec import PoolSpec
+
+    return PoolSpec(
+        owner=values["owner"],
+        name=values["name"],
+        agent_count=values["agent_count"],
+        vm_size=values["vm_size"],
+        location=values["location"],
+        resource_name=values["resource_name"],
+        is_external=values["device_plugin"] == "external",
+        is_attached=values["is_attached"],
+        node_selector=values["node_selector"],
+        node_vcpus=values["node_vcpus"],
+        quota_vcpus=values["quota_vcpus"],
+        timeout_seconds=values["provisioning_timeout_seconds"],
+    )
