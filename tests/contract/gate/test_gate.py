@@ -70,7 +70,7 @@ def test_what_waiting_cannot_cure_ends_early(
     with pytest.raises(ServiceNotReady) as caught:
         gate.wait(wish(), timeout_seconds=60)
 
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
     assert words in str(caught.value)
     assert "Everything stays as it is; settle this and run `pulumi up` again" in str(caught.value)
     assert any("pod " in line for line in told), "the first real error is shown at once"

@@ -117,7 +117,7 @@ def test_nobody_there(free_port, image):
         with pytest.raises(ServiceUnreachable, match=str(free_port)):
             client.score_image(image(), timeout_seconds=1.0)
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 def test_waits_for_a_service_that_comes_up(free_port, start, image):
