@@ -8,11 +8,12 @@ Seconds are taken without anything in between; bytes, both ways, in rounds of th
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import statistics
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tools.cluster.rootfs import rootfs
 from accelform.conversion import convert
 from accelform.images import base_image, registry_image
 from accelform.images.builders import Builder
+from accelform.images.model_layers import ModelFile
 from accelform.sources import open_source, read_source
 from accelform.store import Store, versions
 from benchmarks.goals import at_least
@@ -83,6 +85,7 @@ class _Bench:
     """Name and digest of the base image, without the host."""
     store: Store
     number: int = 0
+    digests: dict[Path, str] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, folder: Path, host: str) -> _Bench:
@@ -149,7 +152,7 @@ class _Bench:
             owner=OWNER,
             model=f"digits:{number}",
             model_digest=content,
-            model_files=files,
+            model_files=[ModelFile(name=name, source=path, sha256=self._digest(path)) for name, path in files.items()],
         )
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             registry_image.publish(self.store, wanted, scratch=Path(scratch))
@@ -177,6 +180,15 @@ class _Bench:
             files[name] = changed / name
             files[name].write_bytes(content)
         return files
+
+    def _digest(self, path: Path) -> str:
+        """What the store's manifest says of a file; of those that stay, looked up and not computed anew."""
+        if path not in self.digests:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            if path.parent != self.folder / "bundle":
+                return digest
+            self.digests[path] = digest
+        return self.digests[path]
 
     def _forget(self) -> None:
         self._buildah("rmi", "--all", "--force")

@@ -30,10 +30,15 @@ _GZIP = 31
 
 @dataclass(frozen=True, kw_only=True)
 class Plain:
-    """A layer before: its tar in chunks, and a line for the history."""
+    """A layer before: its tar in chunks, and a line for the history.
+
+    One whose `digest` ("sha256:…") and size are known already is stored as it is, and not read.
+    """
 
     chunks: Callable[[], Iterable[bytes]]
     description: str
+    digest: str = ""
+    size_bytes: int = 0
 
 
 def compressed(layers: Sequence[Plain], folder: Path, *, level: int) -> tuple[NewLayer, ...]:
@@ -47,7 +52,7 @@ def compressed(layers: Sequence[Plain], folder: Path, *, level: int) -> tuple[Ne
 
 
 def _compress(layer: Plain, target: Path, level: int) -> NewLayer:
-    if not _pays(layer.chunks()):
+    if layer.digest or not _pays(layer.chunks()):
         return _as_it_is(layer)
     plain, packed, size_bytes = hashlib.sha256(), hashlib.sha256(), 0
 
@@ -86,9 +91,12 @@ def _pays(chunks: Iterable[bytes]) -> bool:
 
 def _as_it_is(layer: Plain) -> NewLayer:
     """The plain tar, made once more when it is sent."""
-    digest, size_bytes = hashlib.sha256(), 0
-    for chunk in layer.chunks():
-        digest.update(chunk)
-        size_bytes += len(chunk)
-    blob = Blob(digest=f"sha256:{digest.hexdigest()}", size_bytes=size_bytes, open=lambda: iter(layer.chunks()))
+    known, size_bytes = layer.digest, layer.size_bytes
+    if not known:
+        digest = hashlib.sha256()
+        for chunk in layer.chunks():
+            digest.update(chunk)
+            size_bytes += len(chunk)
+        known = f"sha256:{digest.hexdigest()}"
+    blob = Blob(digest=known, size_bytes=size_bytes, open=lambda: iter(layer.chunks()))
     return plain_layer(blob, layer.description)

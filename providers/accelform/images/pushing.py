@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from accelform.faults import fault_point
@@ -13,6 +14,8 @@ from accelform.registry import Manifest, Repository
 from accelform.registry.blobs import Blob, of_bytes
 
 Progress = Callable[[str], None]
+AT_ONCE = 4
+"""Requests on the way together; most of a push is waiting for a registry's answers."""
 _MEGABYTE = 1_000_000
 
 
@@ -27,24 +30,48 @@ class Pushed:
 
 
 def push(
-    image: Composed, target: Repository, *, source: Repository | None, tag: str, progress: Progress | None = None
+    image: Composed,
+    target: Repository,
+    *,
+    source: Repository | None,
+    tag: str,
+    beside: Sequence[Blob] = (),
+    progress: Progress | None = None,
 ) -> Pushed:
     """Put `image` into `target` under `tag`; its base's layers come from `source`, None where it has no base.
 
     Layers of a base in the same registry are mounted, those of another one are copied through here. Nothing is visible
-    before the manifest, which comes last. Raises the registry's errors.
+    before the manifest, which comes last; `beside` are blobs that another manifest will name, and do not count as
+    sent. Raises the registry's errors.
     """
     tell = progress or (lambda _: None)
-    sent = 0
     layers = image.layers
     new = {layer.descriptor.digest: layer.blob for layer in image.new_layers}
-    for number, layer in enumerate(layers, start=1):
-        what = f"layer {number}/{len(layers)} {layer.digest} {layer.size_bytes / _MEGABYTE:.1f} MB"
-        how, size = _bring(layer, target, source, new.get(layer.digest), what, tell)
-        sent += size
-        tell(f"{what}: {how}")
     config = of_bytes(image.config)
-    sent += config.size_bytes * target.push_blob(config, what="configuration")
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="push") as pool:
+        try:
+            # A configuration is of this version alone, so nobody needs to look whether it is there.
+            configured = pool.submit(target.send_blob, config, what="configuration")
+            others = [pool.submit(target.push_blob, blob) for blob in beside]
+            names = [
+                f"layer {number}/{len(layers)} {layer.digest} {layer.size_bytes / _MEGABYTE:.1f} MB"
+                for number, layer in enumerate(layers, start=1)
+            ]
+            brought = [
+                pool.submit(_bring, layer, target, source, new.get(layer.digest), name, tell)
+                for name, layer in zip(names, layers, strict=True)
+            ]
+            configured.result()
+            sent = config.size_bytes
+            for name, job in zip(names, brought, strict=True):
+                how, size = job.result()
+                sent += size
+                tell(f"{name}: {how}")
+            for other in others:
+                other.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     fault_point("image:after-layers")
     target.push_manifest(image.manifest, media_type=layout.MANIFEST_TYPE, name=tag)
     fault_point("image:after-push")
@@ -75,7 +102,7 @@ def _bring(
             return f"mounted from {source.address}", 0
         far = source
         blob = Blob(digest=layer.digest, size_bytes=layer.size_bytes, open=lambda: far.stream_blob(layer.digest))
-        target.push_blob(blob, progress=tell, what=what)
+        target.send_blob(blob, progress=tell, what=what)
         return f"copied from {source.address}", layer.size_bytes
-    target.push_blob(blob, progress=tell, what=what)
+    target.send_blob(blob, progress=tell, what=what)
     return "sent", layer.size_bytes

@@ -10,7 +10,7 @@ The manifest names its owner and version, so that no two versions share a digest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,16 +18,15 @@ from pathlib import Path
 from accelform.errors import NotOwner
 from accelform.faults import fault_point
 from accelform.images import layout, runtime_layer, sbom
-from accelform.images.archive import LayerFile, tar_stream
 from accelform.images.based import PYTHON, read_base, runtime_layers
 from accelform.images.composing import PYTHON_LABEL, RUNTIME_LABEL, Base, Composed, NewLayer, compose
 from accelform.images.compression import FAST, Plain, compressed
+from accelform.images.model_layers import ModelFile, model_layers
 from accelform.images.oci import BUILD_LOG, TITLE, BuildLog
 from accelform.images.pushing import push
 from accelform.images.runtime_layer import LAYER_FOLDER
 from accelform.registry import Connection, Repository, blobs, referrers
 from accelform.registry.reference import parse_pinned, split_prefix
-from accelform.store.keys import check_key
 from accelform.store.manifest import FileRecord, decode_object, encode_json
 from accelform.store.objects import Store
 from accelform.store.versions import folder
@@ -35,7 +34,6 @@ from accelform.store.versions import folder
 OWNER_ANNOTATION = "dev.accelform.owner"
 VERSION_ANNOTATION = "org.opencontainers.image.version"
 PLACE_FILE, MANIFEST_FILE, SBOM_FILE = "registry.json", "image.json", "sbom.json"
-OWN_LAYER_FROM_BYTES = 1_000_000
 Progress = Callable[[str], None]
 
 
@@ -51,7 +49,7 @@ class Wanted:
     owner: str
     model: str
     model_digest: str
-    model_files: Mapping[str, Path]
+    model_files: Sequence[ModelFile]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +104,9 @@ def publish(store: Store, wanted: Wanted, *, scratch: Path, progress: Progress |
         _check_owner(target, wanted)
         kept = _Kept(store, folder("images", wanted.name, wanted.version))
         kept.add(PLACE_FILE, encode_json(asdict(place)))
-        pushed = push(image, target, source=source, tag=str(wanted.version), progress=log.add)
         bill = sbom.document(_subject(wanted, image.digest, runtime))
+        parts = referrers.blobs_of(blobs.of_bytes(bill))
+        pushed = push(image, target, source=source, tag=str(wanted.version), beside=parts, progress=log.add)
         attached = referrers.attach(
             target,
             pushed.manifest,
@@ -206,7 +205,7 @@ def _composed(store: Store, base: Base, wanted: Wanted, *, runtime: str, folder:
         below = runtime_layers(base, fingerprint=packed.fingerprint, runtime=layer)
     return compose(
         base,
-        (*below, *compressed(_model_layers(wanted.model_files), folder, level=FAST)),
+        (*below, *model_layers(store, wanted.model_files, folder)),
         labels=labels,
         annotations={
             TITLE: wanted.name,
@@ -215,26 +214,6 @@ def _composed(store: Store, base: Base, wanted: Wanted, *, runtime: str, folder:
         },
         python_path=f"/{LAYER_FOLDER}",
     )
-
-
-def _model_layers(model_files: Mapping[str, Path]) -> list[Plain]:
-    """One layer for each large file, and one for the others.
-
-    A new classifier on the same featurizer then leaves the featurizer's arrays where they are.
-    """
-    files = [
-        LayerFile(name=f"{layout.MODEL_FOLDER}/{check_key(name)}", source=path)
-        for name, path in sorted(model_files.items())
-    ]
-    large = [file for file in files if file.source.stat().st_size >= OWN_LAYER_FROM_BYTES]
-    small = [file for file in files if file not in large]
-    groups = [*([file] for file in large), *([small] if small else [])]
-    return [_plain(group) for group in groups]
-
-
-def _plain(files: list[LayerFile]) -> Plain:
-    names = ", ".join(f"/{file.name}" for file in files)
-    return Plain(chunks=lambda: tar_stream(files), description=f"model files {names}")
 
 
 def _check_owner(target: Repository, wanted: Wanted) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import os
 import platform
 import re
 import stat
@@ -153,10 +154,12 @@ def _find(store: Store, key: str, identity: str) -> LayerRef | None:
 
 
 def _files() -> list[LayerFile]:
-    files = [*_runtime_files()]
-    for distribution in _closure().values():
-        files += _distribution_files(distribution)
-    return sorted(files)
+    return sorted([*_runtime_files(), *_packaged_files()])
+
+
+@cache
+def _packaged_files() -> tuple[LayerFile, ...]:
+    return tuple(file for distribution in _closure().values() for file in _distribution_files(distribution))
 
 
 def _runtime_files() -> list[LayerFile]:
@@ -174,13 +177,24 @@ def _runtime_files() -> list[LayerFile]:
         LayerFile(
             name=f"{LAYER_FOLDER}/{RUNTIME_PACKAGE}/{path.relative_to(root).as_posix()}",
             source=path,
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            sha256=_sha256(path, path.stat()),
             # Of these files only: what an installer makes of a wheel's modes differs between installers.
             executable=bool(path.stat().st_mode & stat.S_IXUSR),
         )
         for path in paths
         if path.suffix not in (".pyc", ".pyi", ".c", ".h") and not path.name.startswith(".")
     ]
+
+
+_hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
+
+
+def _sha256(path: Path, found: os.stat_result) -> str:
+    """Of a file's content, which is read again only when the file was written to or replaced since."""
+    identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    if path not in _hashed or _hashed[path][0] != identity:
+        _hashed[path] = (identity, hashlib.sha256(path.read_bytes()).hexdigest())
+    return _hashed[path][1]
 
 
 @cache

@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -90,7 +91,13 @@ def _model(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _runtime(fingerprint: str) -> Iterator[dict[str, Any]]:
+@lru_cache(maxsize=1)
+def _runtime(fingerprint: str) -> tuple[dict[str, Any], ...]:
+    """The same for equal fingerprints, and looked up once for many images."""
+    return tuple(_components(fingerprint))
+
+
+def _components(fingerprint: str) -> Iterator[dict[str, Any]]:
     yield {
         "type": "application",
         "bom-ref": "accelform-runtime",

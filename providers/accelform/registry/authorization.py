@@ -7,6 +7,7 @@ scopes, with `GET` for a password and the OAuth2 `POST` for an identity token, a
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -46,7 +47,10 @@ def scope(repository: str, *actions: str) -> str:
 
 
 class Authorizer:
-    """Answers one registry's challenges, and remembers what it answered. `send` makes a request that may fail."""
+    """Answers one registry's challenges, and remembers what it answered. `send` makes a request that may fail.
+
+    Threads may share it: one asks for a token, the others wait for that.
+    """
 
     def __init__(
         self, registry: str, *, find: Callable[[], Credentials | None], send: Callable[..., requests.Response]
@@ -58,6 +62,7 @@ class Authorizer:
         self._searched = False
         self._challenge: Challenge | None = None
         self._tokens: dict[Scopes, str] = {}
+        self._lock = threading.RLock()
 
     @property
     def is_anonymous(self) -> bool:
@@ -67,9 +72,10 @@ class Authorizer:
     @property
     def credentials(self) -> Credentials | None:
         """Looked up once, when they are first needed."""
-        if not self._searched:
-            self._credentials, self._searched = self._find(), True
-        return self._credentials
+        with self._lock:
+            if not self._searched:
+                self._credentials, self._searched = self._find(), True
+            return self._credentials
 
     def header(self, scopes: Scopes, *, renew: bool = False) -> str:
         """What to send with a request; empty as long as the registry has not asked. `renew` gets another token."""
@@ -77,9 +83,10 @@ class Authorizer:
             return ""
         if self._challenge.scheme == "basic":
             return self.credentials.basic if self.credentials else ""
-        if renew or scopes not in self._tokens:
-            self._tokens[scopes] = self._token(scopes)
-        return f"Bearer {self._tokens[scopes]}"
+        with self._lock:
+            if renew or scopes not in self._tokens:
+                self._tokens[scopes] = self._token(scopes)
+            return f"Bearer {self._tokens[scopes]}"
 
     def challenged(self, header: str, scopes: Scopes) -> Scopes | None:
         """Takes a challenge in; the scopes to try again with, or None where nothing of it can be answered."""

@@ -44,6 +44,11 @@ def artifact_manifest(subject: Manifest, content: Blob, *, artifact_type: str, a
     return _encode(document)
 
 
+def blobs_of(content: Blob) -> tuple[Blob, Blob]:
+    """What an artifact of `content` consists of beside its manifest."""
+    return EMPTY, content
+
+
 def attach(
     repository: Repository,
     subject: Manifest,
@@ -54,10 +59,8 @@ def attach(
 ) -> str:
     """Attach `content` to the image `subject`, once however often it is called; the artifact's digest.
 
-    Raises what Repository's methods raise.
+    `blobs_of(content)` have to be in the repository before. Raises what Repository's methods raise.
     """
-    for blob in (EMPTY, content):
-        repository.push_blob(blob)
     manifest = artifact_manifest(subject, content, artifact_type=artifact_type, annotations=annotations)
     digest = of_bytes(manifest).digest
     headers = repository.push_manifest(manifest, media_type=OCI_MANIFEST, name=digest)

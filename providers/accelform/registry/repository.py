@@ -64,15 +64,19 @@ class Repository:
         return uploads.mount(self.connection, self.name, digest, source)
 
     def push_blob(self, blob: Blob, *, progress: Progress | None = None, what: str = "blob") -> bool:
-        """Send the blob unless it is there; whether it was sent. `progress` hears MB of large ones.
+        """Send the blob unless it is there; whether it was sent. For the rest see `send_blob`."""
+        if self.has_blob(blob.digest):
+            return False
+        self.send_blob(blob, progress=progress, what=what)
+        return True
+
+    def send_blob(self, blob: Blob, *, progress: Progress | None = None, what: str = "blob") -> None:
+        """Send the blob. `progress` hears MB of large ones.
 
         A broken connection is taken up again where it broke. Raises RegistryRefused where the content has another
         digest.
         """
-        if self.has_blob(blob.digest):
-            return False
         uploads.upload(self.connection, self.name, blob, progress=progress or (lambda _: None), what=what)
-        return True
 
     def stream_blob(self, digest: str) -> Iterator[bytes]:
         """The blob in chunks; at its end raises ImageCorrupt where its content is not what the digest says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accelform.plans import names
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pulumi import Input, Output, ResourceOptions
 
+    from accelform.images.model_layers import ModelFile
     from accelform.resources.converted_model import ConvertedModel
     from accelform.store import Store
     from accelform.store.manifest import Manifest
@@ -122,6 +123,7 @@ class ImageProvider(VersionedProvider):
 
     def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
         from accelform.conversion.deliver import BUNDLE_FILE, served_files
+        from accelform.images.model_layers import ModelFile
         from accelform.store import catalog
 
         store = common.open_store(inputs)
@@ -134,6 +136,7 @@ class ImageProvider(VersionedProvider):
         )
         files = catalog.local_files(store, model, folder)
         served = served_files(files, files[BUNDLE_FILE].read_bytes())
+        digests = {file.name: file.sha256 for file in model.files}
         make = self._in_registry if inputs.get("registry") else self._in_store
         return make(
             store,
@@ -142,7 +145,7 @@ class ImageProvider(VersionedProvider):
             name=name,
             version=version,
             model=f"{model.name}:{model.version}",
-            model_files={file: files[file] for file in served},
+            model_files=[ModelFile(name=file, source=files[file], sha256=digests[file]) for file in served],
         )
 
     def _in_store(
@@ -154,7 +157,7 @@ class ImageProvider(VersionedProvider):
         name: str,
         version: int,
         model: str,
-        model_files: Mapping[str, Path],
+        model_files: Sequence[ModelFile],
     ) -> Content:
         from accelform.images import oci, runtime_layer
 
@@ -162,7 +165,7 @@ class ImageProvider(VersionedProvider):
             store,
             name=name,
             version=version,
-            model_files=model_files,
+            model_files={file.name: file.source for file in model_files},
             runtime_layer=runtime_layer.build(store),
             labels={"accelform.model": model},
         )
@@ -178,7 +181,7 @@ class ImageProvider(VersionedProvider):
         name: str,
         version: int,
         model: str,
-        model_files: Mapping[str, Path],
+        model_files: Sequence[ModelFile],
     ) -> Content:
         from accelform.images import registry_image
 

@@ -94,12 +94,19 @@ def test_a_registry_that_does_not_delete(open_repository: Open, tmp_path: Path) 
         assert repository.has_manifest(pushed.digest)
 
 
+def attach(repository: Repository, image: Manifest, content: bytes, **annotations: str) -> str:
+    parts = referrers.blobs_of(blobs.of_bytes(content))
+    for part in parts:
+        repository.push_blob(part)
+    return referrers.attach(repository, image, parts[1], artifact_type=SBOM_TYPE, annotations=annotations)
+
+
 def test_attached_where_the_registry_keeps_no_list(open_repository: Open, shared: RunningRegistry) -> None:
     """distribution 2.8 knows no referrers: the list stands under the image's tag, once however often one attaches."""
     repository = open_repository(shared.host, "attached/model")
     image = push_image(repository, tag="1", note="attached")
     for content in (b'{"a": 1}', b'{"a": 1}', b'{"b": 2}'):
-        referrers.attach(repository, image, blobs.of_bytes(content), artifact_type=SBOM_TYPE, annotations={})
+        attach(repository, image, content)
 
     found = referrers.referrers(repository, image.digest)
     listed = repository.manifest(referrers.list_tag(image.digest))
@@ -125,9 +132,7 @@ def test_attached_where_the_registry_keeps_the_list(open_repository: Open, tmp_p
     with registries.referrers_registry(tmp_path, says_so=says_so) as host:
         repository = open_repository(host, "listed/model")
         image = push_image(repository, tag="1", note="listed")
-        digest = referrers.attach(
-            repository, image, blobs.of_bytes(b'{"a": 1}'), artifact_type=SBOM_TYPE, annotations={"by": "us"}
-        )
+        digest = attach(repository, image, b'{"a": 1}', by="us")
 
         # That registry takes the type from the configuration, as before image-spec 1.1; the digest is what counts.
         assert [found.digest for found in referrers.referrers(repository, image.digest)] == [digest]

@@ -32,6 +32,12 @@ def runtime_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
+def forget() -> None:
+    """What is installed is looked up once in a process."""
+    runtime_layer._closure.cache_clear()
+    runtime_layer._packaged_files.cache_clear()
+
+
 def test_the_fingerprint_follows_the_content(runtime_copy: Path) -> None:
     """Any change, addition or removal of a runtime source file changes it; times and bytecode do not."""
     before = runtime_layer.fingerprint()
@@ -146,12 +152,12 @@ def test_every_packed_distribution_brings_its_licence(runtime_copy: Path) -> Non
 def test_a_missing_package_is_named(runtime_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that is not installed stops the packing with its name and what to do."""
     monkeypatch.setattr(runtime_layer, "RUNTIME_DISTRIBUTIONS", ("no-such-package-here",))
-    runtime_layer._closure.cache_clear()
+    forget()
     try:
         with pytest.raises(RuntimeLayerError, match=r"no-such-package-here is not installed.*make up"):
             runtime_layer.fingerprint()
     finally:
-        runtime_layer._closure.cache_clear()
+        forget()
 
 
 def test_a_damaged_cached_layer_is_packed_again(
@@ -159,7 +165,7 @@ def test_a_damaged_cached_layer_is_packed_again(
 ) -> None:
     """A layer that was changed in the store, even at equal size, is not used again."""
     monkeypatch.setattr(runtime_layer, "RUNTIME_DISTRIBUTIONS", ("typing-extensions",))
-    runtime_layer._closure.cache_clear()
+    forget()
     try:
         store = Store.open(str(tmp_path / "store"))
         layer = runtime_layer.build(store)
@@ -172,4 +178,4 @@ def test_a_damaged_cached_layer_is_packed_again(
         store.put(layer.key.replace(".tar", ".json"), b"{")
         assert runtime_layer.build(store) == layer
     finally:
-        runtime_layer._closure.cache_clear()
+        forget()
