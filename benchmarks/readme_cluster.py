@@ -32,10 +32,10 @@ def _image_push(found: Found) -> list[Row]:
     ours = found["seconds"]["accelform"]["median_ms"]
     moved = {side: sum(both.values()) for side, both in found["bytes"].items()}
     rows = [("another classifier into the registry", f"{ours:.0f} ms, {moved['accelform'] / 1e6:.2f} MB")]
-    for side, where in (("buildah_fresh", "no base image yet"), ("buildah_warm", "with the base image")):
+    for side, where in (("buildah_fresh", "without the base image"), ("buildah_warm", "with the base image")):
         faster = found["times_faster"][side]["of_medians"]
         fewer = moved[side] / moved["accelform"]
-        rows.append((f"… buildah on a machine {where}: time, bytes", f"{faster:.0f} ×, {fewer:.0f} ×"))
+        rows.append((f"… buildah on a machine {where}: time, bytes", f"{faster:.{int(faster < 20)}f} ×, {fewer:.0f} ×"))
     return rows
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from accelform.faults import fault_point
 from accelform.images import layout
@@ -47,28 +48,28 @@ def push(
     tell = progress or (lambda _: None)
     layers = image.layers
     new = {layer.descriptor.digest: layer.blob for layer in image.new_layers}
+    named = [
+        (f"layer {number}/{len(layers)} {layer.digest} {layer.size_bytes / _MEGABYTE:.1f} MB", layer)
+        for number, layer in enumerate(layers, start=1)
+    ]
     config = of_bytes(image.config)
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="push") as pool:
         try:
-            # A configuration is of this version alone, so nobody needs to look whether it is there.
-            configured = pool.submit(target.send_blob, config, what="configuration")
-            others = [pool.submit(target.push_blob, blob) for blob in beside]
-            names = [
-                f"layer {number}/{len(layers)} {layer.digest} {layer.size_bytes / _MEGABYTE:.1f} MB"
-                for number, layer in enumerate(layers, start=1)
-            ]
+            # From the top: what is new lies there, and takes longest.
             brought = [
                 pool.submit(_bring, layer, target, source, new.get(layer.digest), name, tell)
-                for name, layer in zip(names, layers, strict=True)
+                for name, layer in reversed(named)
             ]
-            configured.result()
+            # A configuration is of this version alone, so nobody needs to look whether it is there.
+            documents: list[Future[Any]] = [pool.submit(target.send_blob, config, what="configuration")]
+            documents += [pool.submit(target.push_blob, blob) for blob in beside]
             sent = config.size_bytes
-            for name, job in zip(names, brought, strict=True):
+            for (name, _), job in zip(named, reversed(brought), strict=True):
                 how, size = job.result()
                 sent += size
                 tell(f"{name}: {how}")
-            for other in others:
-                other.result()
+            for document in documents:
+                document.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

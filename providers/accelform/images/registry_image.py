@@ -11,6 +11,7 @@ The manifest names its owner and version, so that no two versions share a digest
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,8 +93,14 @@ def publish(store: Store, wanted: Wanted, *, scratch: Path, progress: Progress |
     with _connected(host, wanted.ca_file) as near, _source(near, base_reference.registry, wanted.ca_file) as far:
         target = Repository(connection=near, name=repository_name)
         source = Repository(connection=far, name=base_reference.repository)
-        runtime = runtime_layer.fingerprint()
-        image = _composed(store, read_base(source, base_reference), wanted, runtime=runtime, folder=scratch)
+        # The registry answers while what is here is looked at.
+        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="look") as pool:
+            checked = pool.submit(_check_owner, target, wanted)
+            base = pool.submit(read_base, source, base_reference)
+            runtime = runtime_layer.fingerprint()
+            model = model_layers(store, wanted.model_files, scratch)
+            checked.result()
+        image = _composed(store, base.result(), model, wanted, runtime=runtime, folder=scratch)
         place = Place(
             registry=host,
             repository=repository_name,
@@ -101,7 +108,6 @@ def publish(store: Store, wanted: Wanted, *, scratch: Path, progress: Progress |
             owner=wanted.owner,
             ca_file=wanted.ca_file,
         )
-        _check_owner(target, wanted)
         kept = _Kept(store, folder("images", wanted.name, wanted.version))
         kept.add(PLACE_FILE, encode_json(asdict(place)))
         bill = sbom.document(_subject(wanted, image.digest, runtime))
@@ -189,7 +195,9 @@ def place_of(location: str, *, owner: str) -> Place:
     )
 
 
-def _composed(store: Store, base: Base, wanted: Wanted, *, runtime: str, folder: Path) -> Composed:
+def _composed(
+    store: Store, base: Base, model: Sequence[NewLayer], wanted: Wanted, *, runtime: str, folder: Path
+) -> Composed:
     labels = {
         TITLE: wanted.name,
         "accelform.model": wanted.model,
@@ -205,7 +213,7 @@ def _composed(store: Store, base: Base, wanted: Wanted, *, runtime: str, folder:
         below = runtime_layers(base, fingerprint=packed.fingerprint, runtime=layer)
     return compose(
         base,
-        (*below, *model_layers(store, wanted.model_files, folder)),
+        (*below, *model),
         labels=labels,
         annotations={
             TITLE: wanted.name,

@@ -172,18 +172,27 @@ def _runtime_files() -> list[LayerFile]:
             f"cannot pack the runtime layer: the program that answers calls is not built ({RUNTIME_PACKAGE}/{FRONT}). "
             "Install Go, then run `make up`."
         )
-    paths = (path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    found = ((path, path.stat()) for path in sorted(root.rglob("*")) if _is_source(path))
     return [
         LayerFile(
             name=f"{LAYER_FOLDER}/{RUNTIME_PACKAGE}/{path.relative_to(root).as_posix()}",
             source=path,
-            sha256=_sha256(path, path.stat()),
+            sha256=_sha256(path, state),
             # Of these files only: what an installer makes of a wheel's modes differs between installers.
-            executable=bool(path.stat().st_mode & stat.S_IXUSR),
+            executable=bool(state.st_mode & stat.S_IXUSR),
         )
-        for path in paths
-        if path.suffix not in (".pyc", ".pyi", ".c", ".h") and not path.name.startswith(".")
+        for path, state in found
+        if stat.S_ISREG(state.st_mode)
     ]
+
+
+def _is_source(path: Path) -> bool:
+    """Whether it belongs to the runtime's package as it runs: no bytecode, stubs or sources in C."""
+    return (
+        path.suffix not in (".pyc", ".pyi", ".c", ".h")
+        and not path.name.startswith(".")
+        and "__pycache__" not in path.parts
+    )
 
 
 _hashed: dict[Path, tuple[tuple[int, ...], str]] = {}

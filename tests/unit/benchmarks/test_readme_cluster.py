@@ -59,6 +59,6 @@ def test_rows_carry_the_measured_numbers() -> None:
         "1.13 ×, 0",
         "212 ms, 1.00 MB",
         "35 ×, 100 ×",
-        "12 ×, 20 ×",
+        "12.2 ×, 20 ×",
         "17 s, 17 s, 17 s, 17 s, 703 MiB",
     ]
