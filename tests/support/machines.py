@@ -23,6 +23,7 @@ def node(
     taints: list[dict[str, Any]] | None = None,
     cordoned: bool = False,
     version: str = "1",
+    changed: str = "2026-11-01T00:00:00Z",
 ) -> dict[str, Any]:
     """A node; `healthy` FPGAs default to all of them, None `fpgas` means that no device plugin told of any."""
     capacity: dict[str, str] = {"cpu": cpu, "memory": "56Gi"}
@@ -34,12 +35,14 @@ def node(
     if cordoned:
         spec["unschedulable"] = True
     condition = {"type": "Ready", "status": "True" if ready else "Unknown", "message": "kubelet stopped posting"}
+    condition["lastTransitionTime"] = changed
     return {
         "metadata": {
             "name": name,
             "resourceVersion": version,
             "labels": labels or {},
             "annotations": annotations or {},
+            "creationTimestamp": "2026-11-01T00:00:00Z",
         },
         "spec": spec,
         "status": {"capacity": capacity, "allocatable": allocatable, "conditions": [condition]},

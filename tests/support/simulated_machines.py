@@ -75,11 +75,12 @@ class SimulatedMachines:
         fpgas: int | None = 1,
         labels: Mapping[str, str] | None = None,
         is_kept: bool = True,
+        is_ready: bool = True,
     ) -> list[str]:
         """Adds machines and returns their names once they are Ready.
 
         With `is_kept` false nobody looks after them: they stay Ready for half a minute, and pods on them can be held
-        back when they are deleted.
+        back when they are deleted. With `is_ready` false, too, they are new and not Ready until `report`.
         """
         names = [f"{self.id}-{len(self._names) + index}" for index in range(count)]
         for name in names:
@@ -95,13 +96,19 @@ class SimulatedMachines:
                 "status": {"capacity": amounts, "allocatable": amounts},
             }
             self.cluster.create(NODES, body)
-            if not is_kept:
-                now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": now, "lastTransitionTime": now}
-                self.cluster.patch(NODES, name, {"status": {"conditions": [ready]}}, subresource="status")
+            if is_ready and not is_kept:
+                self.report(name)
             self._names.append(name)
-        wait_for(lambda: all(self._is_settled(name) for name in names), "simulated nodes to be Ready")
+        if is_ready:
+            wait_for(lambda: all(self._is_settled(name) for name in names), "simulated nodes to be Ready")
         return names
+
+    def report(self, name: str) -> None:
+        """What a kubelet tells once it is Ready."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": now, "lastTransitionTime": now}
+        with Cluster.connect(self.kubeconfig, self.context) as own:  # also from another thread
+            own.patch(NODES, name, {"status": {"conditions": [ready]}}, subresource="status")
 
     def dump(self) -> dict[str, Any]:
         """Every machine of the set, without what changes by itself."""

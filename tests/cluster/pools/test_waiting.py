@@ -10,6 +10,7 @@ from tests.support.pool_target import Target, marked
 from tests.support.simulated_machines import SimulatedMachines, wait_for
 
 from accelform.errors import (
+    NoNodeFree,
     PoolInUse,
     PoolNotReady,
 )
@@ -65,6 +66,34 @@ def test_a_machine_that_vanishes_while_it_is_waited_for(
     assert outputs["nodes"] == marked(machines)
     assert dry not in outputs["nodes"]
     target.destroy()
+
+
+def test_a_node_that_is_about_to_be_ready(
+    machines: SimulatedMachines, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A node that has just come is waited for, visibly, before anything is claimed."""
+    machines.add(1)
+    (late,) = machines.add(1, is_kept=False, is_ready=False)
+    helper = threading.Timer(2, machines.report, [late])
+    helper.start()
+
+    outputs = target.up(agent_count=2)
+
+    helper.join()
+    assert f"waits for {late} to become Ready" in capsys.readouterr().out
+    assert late in outputs["nodes"]
+    target.destroy()
+
+
+def test_a_node_that_never_becomes_ready(machines: SimulatedMachines, target: Target) -> None:
+    """At the deadline the node is named with what is wrong, and nothing was claimed."""
+    machines.add(1)
+    (late,) = machines.add(1, is_kept=False, is_ready=False)
+
+    with pytest.raises(NoNodeFree, match=f"is not Ready: its kubelet has not reported yet: {late}"):
+        target.up(agent_count=2, provisioning_timeout_seconds=2)
+
+    assert marked(machines) == []
 
 
 def test_fpgas_that_never_come(machines: SimulatedMachines, target: Target) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from accelform.targets.kubernetes.planning import PoolPlan, plan, refusal, used_
 from accelform.targets.kubernetes.spec import PoolSpec
 
 CLUSTER = "cluster 'test'"
+JUST_NOW = "2026-11-26T12:00:00Z"
+NOW = datetime.fromisoformat(JUST_NOW).timestamp() + 60
 STRANGER = "accelform/westus2/target"
 
 
@@ -31,7 +34,7 @@ def claimed(name: str, *, owner: str = OWNER, pool: str = "pool", location: str 
 
 
 def planned(machines: list[Machine], *pods: dict[str, Any], **changes: Any) -> PoolPlan:
-    return plan(machines, uses_of(pods, FPGA_RESOURCE), spec(**changes), cluster=CLUSTER)
+    return plan(machines, uses_of(pods, FPGA_RESOURCE), spec(**changes), cluster=CLUSTER, now=NOW)
 
 
 def test_a_new_pool_claims_the_first_free_nodes() -> None:
@@ -189,6 +192,44 @@ def test_a_pool_may_always_shrink() -> None:
     assert planned([claimed("a"), claimed("b")], agent_count=1, quota_vcpus=1).release == ("b",)
 
 
+@pytest.mark.parametrize(
+    ("shape", "changes", "is_waited_for"),
+    [
+        ({"ready": False}, {}, True),
+        ({"ready": False, "taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]}, {}, True),
+        ({"taints": [{"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule"}]}, {}, True),
+        ({"ready": False, "cpu": "0"}, {}, True),
+        ({"fpgas": None}, {"is_external": True}, True),
+        ({"healthy": 0}, {"is_external": True}, False),
+        ({"ready": False, "cpu": "2"}, {}, False),
+        ({"ready": False, "cordoned": True}, {}, False),
+        ({"ready": False, "taints": [{"key": "gpu", "effect": "NoSchedule"}]}, {}, False),
+        ({"ready": False, "labels": {POOL_LABEL: "other"}}, {}, False),
+        ({"ready": False, "changed": "2026-11-26T11:50:00Z"}, {}, False),
+    ],
+)
+def test_nodes_that_are_about_to_be_free(shape: dict[str, Any], changes: dict[str, Any], is_waited_for: bool) -> None:
+    """A node that came or changed minutes ago and lacks only what comes by itself is waited for; others are not."""
+    machines = [machine("a"), machine("b", **{"changed": JUST_NOW, **shape})]
+
+    if is_waited_for:
+        assert planned(machines, **changes) == PoolPlan(arriving=("b",))
+    else:
+        with pytest.raises(NoNodeFree):
+            planned(machines, **changes)
+
+
+def test_nobody_waits_for_what_will_not_suffice() -> None:
+    """Where even the nodes that are about to be free are too few, or the quota is, that is told at once."""
+    machines = [machine("a"), machine("b", ready=False, changed=JUST_NOW)]
+
+    with pytest.raises(NoNodeFree, match="has 0 and can claim 1"):
+        planned(machines, agent_count=3)
+    with pytest.raises(QuotaExceeded):
+        planned(machines, quota_vcpus=6)
+    assert planned(machines, agent_count=1) == PoolPlan(claim=("a",))
+
+
 KINDS = st.sampled_from(["free", "small", "mine", "half", "broken", "foreign", "cordoned", "unwell"])
 
 
@@ -202,7 +243,7 @@ def test_rules_that_always_hold(kinds: list[str], serving: set[int], wanted: int
     pool: PoolSpec = spec(agent_count=wanted)
     mine = {row.name for row in machines if row.owner == OWNER}
     try:
-        found = plan(machines, uses, pool, cluster=CLUSTER)
+        found = plan(machines, uses, pool, cluster=CLUSTER, now=NOW)
     except PoolInUse:
         assert len(uses) > wanted
         return
@@ -224,7 +265,7 @@ def test_rules_that_always_hold(kinds: list[str], serving: set[int], wanted: int
         else row
         for row in machines
     ]
-    again = plan(after, uses, pool, cluster=CLUSTER)
+    again = plan(after, uses, pool, cluster=CLUSTER, now=NOW)
     if not any(row.has_broken_fpga for row in after if row.name in found.members):
         assert (again.claim, again.repair, again.release) == ((), (), ())
 

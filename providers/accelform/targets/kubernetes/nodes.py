@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from accelform.plans.cluster_names import OWNER_ANNOTATION, POOL_LABEL
@@ -17,7 +18,8 @@ _FINISHED: Final = ("Succeeded", "Failed")
 class Machine:
     """A node. `fpgas` are those it has, `healthy_fpgas` those a pod could get; both None: no device plugin told any.
 
-    `trouble` says why it is not Ready, and is empty where it is. `taints` are as in the node's spec.
+    `trouble` says why it is not Ready, and is empty where it is. `taints` are as in the node's spec. `changed_at` is
+    when it came or last became Ready or not, in seconds since 1970.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Machine:
     vcpus: float
     fpgas: int | None
     healthy_fpgas: int | None
+    changed_at: float
 
     @classmethod
     def of(cls, node: Mapping[str, Any], resource_name: str) -> Machine:
@@ -49,6 +52,9 @@ class Machine:
             vcpus=amount(capacity.get("cpu", "0")),
             fpgas=int(amount(capacity[resource_name])) if resource_name in capacity else None,
             healthy_fpgas=int(amount(allocatable[resource_name])) if resource_name in allocatable else None,
+            changed_at=max(
+                _seconds(metadata.get("creationTimestamp")), _seconds(_ready(status).get("lastTransitionTime"))
+            ),
         )
 
     @property
@@ -143,10 +149,17 @@ def _fpgas(spec: Mapping[str, Any], resource_name: str) -> int:
     return max(together, *(wanted(container) for container in spec.get("initContainers") or ()), 0)
 
 
+def _ready(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((row for row in status.get("conditions") or () if row["type"] == "Ready"), {})
+
+
+def _seconds(timestamp: str | None) -> float:
+    return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
+
+
 def _trouble(status: Mapping[str, Any]) -> str:
-    conditions = {row["type"]: row for row in status.get("conditions") or ()}
-    ready = conditions.get("Ready")
-    if ready is None:
+    ready = _ready(status)
+    if not ready:
         return "its kubelet has not reported yet"
     if ready["status"] == "True":
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from accelform.errors import NoNodeFree, NotOwner, PoolInUse, QuotaExceeded
@@ -21,6 +21,16 @@ SHOWN: Final = 8
 """Names in a message before it says how many more there are."""
 
 _OWN_PREFIX = "accelform.dev/"
+ARRIVING_SECONDS: Final = 600
+"""How long a node that is new, or was Ready a moment ago, is worth waiting for."""
+
+_PASSING_TAINTS: Final = (
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+    "node.kubernetes.io/network-unavailable",
+    "node.cloudprovider.kubernetes.io/uninitialized",
+)
+"""Put on and taken off by Kubernetes and clouds (Kubernetes reference, "Well-Known Labels, Annotations and Taints")."""
 _KEEPS_PODS_OFF = ("NoSchedule", "NoExecute")
 
 
@@ -28,7 +38,8 @@ _KEEPS_PODS_OFF = ("NoSchedule", "NoExecute")
 class PoolPlan:
     """Nodes by name: `keep` stay (`repair`: those of them that lack a mark), `claim` come, `release` go.
 
-    `leaving` are pods that are about to free machines which have to go: the plan is to wait, and to plan again.
+    `leaving` are pods that are about to free machines which have to go, `arriving` nodes that are about to be free to
+    claim: where there are any of them, the plan is to wait, and to plan again.
     """
 
     keep: tuple[str, ...] = ()
@@ -36,6 +47,7 @@ class PoolPlan:
     claim: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
     leaving: tuple[FpgaUse, ...] = ()
+    arriving: tuple[str, ...] = ()
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -43,8 +55,8 @@ class PoolPlan:
         return (*self.keep, *self.claim)
 
 
-def plan(machines: Sequence[Machine], uses: Uses, spec: PoolSpec, *, cluster: str) -> PoolPlan:
-    """How the pool gets `spec.agent_count` machines.
+def plan(machines: Sequence[Machine], uses: Uses, spec: PoolSpec, *, cluster: str, now: float) -> PoolPlan:
+    """How the pool gets `spec.agent_count` machines; `now` is in seconds since 1970.
 
     Machines whose FPGA is in use always stay; then come sound ones of the pool, free ones of the cluster, and then the
     pool's broken ones, in the hope that they recover. Free ones whose FPGAs are all unwell come last.
@@ -71,10 +83,13 @@ def plan(machines: Sequence[Machine], uses: Uses, spec: PoolSpec, *, cluster: st
     claim = healthy[: spec.agent_count - len(keep)]
     keep += broken[: spec.agent_count - len(keep) - len(claim)]
     claim += free[len(healthy) :][: spec.agent_count - len(keep) - len(claim)]
-    if claim:
+    arriving = tuple(row.name for row in machines if refusals.get(row.name) and is_arriving(row, uses, spec, now=now))
+    if claim or arriving:
         require_quota(machines, spec)
-    if len(keep) + len(claim) < spec.agent_count:
-        raise NoNodeFree(_too_few(refusals, spec, has=len(keep), free=len(claim), cluster=cluster))
+    if missing := spec.agent_count - len(keep) - len(claim):
+        if len(arriving) < missing:
+            raise NoNodeFree(_too_few(refusals, spec, has=len(keep), free=len(claim), cluster=cluster))
+        return PoolPlan(arriving=arriving)
     kept = {row.name for row in keep}
     return PoolPlan(
         keep=tuple(row.name for row in keep),
@@ -111,6 +126,24 @@ def refusal(machine: Machine, uses: Uses, spec: PoolSpec) -> str:
     if spec.is_external and not machine.healthy_fpgas:
         return machine.fpga_trouble()
     return ""
+
+
+def is_arriving(machine: Machine, uses: Uses, spec: PoolSpec, *, now: float) -> bool:
+    """Whether a node that cannot be claimed came or changed a short while ago, and lacks only what comes by itself.
+
+    That is being Ready, the taints that go with it, and what its kubelet and an external device plugin tell.
+    """
+    if now - machine.changed_at > ARRIVING_SECONDS:
+        return False
+    tells_fpgas = machine.fpgas is not None
+    soon = replace(
+        machine,
+        trouble="",
+        taints=tuple(taint for taint in machine.taints if taint.get("key") not in _PASSING_TAINTS),
+        vcpus=machine.vcpus or spec.node_vcpus,
+        healthy_fpgas=machine.healthy_fpgas if tells_fpgas else 1,
+    )
+    return not refusal(soon, uses, spec)
 
 
 def require_own_name(machines: Iterable[Machine], spec: PoolSpec, *, cluster: str) -> None:

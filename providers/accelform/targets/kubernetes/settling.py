@@ -7,6 +7,7 @@ length; as long as others' claims come and go it tries again, so that in the end
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from accelform.targets.kubernetes.nodes import Machine
 from accelform.targets.kubernetes.planning import PoolPlan, Uses, listed
 from accelform.targets.kubernetes.spec import PoolSpec
 from accelform.targets.kubernetes.view import View
-from accelform.targets.kubernetes.waiting import Deadline, Leaving, Progress
+from accelform.targets.kubernetes.waiting import LOOK_EVERY_SECONDS, Deadline, Leaving, Progress, Speaker
 
 ROUNDS: Final = 8
 """Tries beside others who claim at the same time, with longer pauses each."""
@@ -36,6 +37,8 @@ class Settling:
         self._cluster = cluster
         self._spec = spec
         self._view = view
+        self._deadline = deadline
+        self._arriving = Speaker(progress)
         self._leaving = Leaving(spec, deadline, progress, cluster=str(cluster))
         self._progress = progress
         self._fresh: set[str] = set()
@@ -69,9 +72,14 @@ class Settling:
         while True:
             machines, uses = self._view.machines(), self._view.uses()
             self._seen = self._others(machines)
-            plan = planning.plan(machines, uses, self._spec, cluster=str(self._cluster))
+            now = math.inf if self._deadline.is_over() else time.time()
+            plan = planning.plan(machines, uses, self._spec, cluster=str(self._cluster), now=now)
             if plan.leaving:
                 self._leaving.pause(plan.leaving)
+                continue
+            if plan.arriving:
+                self._arriving.say(f"pool {self._spec.name!r}: waits for {listed(plan.arriving)} to become Ready")
+                time.sleep(LOOK_EVERY_SECONDS)
                 continue
             self._tell(plan)
             if self._claim(plan, {row.name: row for row in machines}, uses):
