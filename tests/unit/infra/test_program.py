@@ -106,6 +106,21 @@ def test_a_region_puts_objects_between_target_and_gate(monkeypatch: pytest.Monke
     assert recorder.of("Image")["base_image"] == stack_values("westus2")["base_image"]
 
 
+def test_only_what_has_pods_waits_for_the_garbage_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destroy deletes everything else at once: a cluster's garbage collector looks at a few objects a second."""
+    recorder = run_program(monkeypatch, "westus2", autoscale_enabled=True)
+
+    policies = {
+        key.split("::")[0].rpartition(":")[2]: inputs["metadata"]["annotations"].get(
+            "pulumi.com/deletionPropagationPolicy", "foreground"
+        )
+        for key, inputs in recorder.registered.items()
+        if key.startswith("kubernetes:")
+    }
+    assert {kind for kind, policy in policies.items() if policy == "foreground"} == {"Deployment", "DaemonSet"}
+    assert policies["Secret"] == policies["HorizontalPodAutoscaler"] == "background"
+
+
 def test_docker_builds_the_base_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a Docker engine builds it, the image by digest that it pushed is what everything stands on."""
     rootfs = "docker.io/library/python@sha256:" + "a" * 64
