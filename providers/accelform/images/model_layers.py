@@ -22,8 +22,9 @@ from accelform.images.archive import LayerFile, tar_stream
 from accelform.images.composing import NewLayer
 from accelform.images.compression import FAST, Plain, compressed
 from accelform.store.keys import check_key
-from accelform.store.manifest import decode_object, encode_json, field_problems
+from accelform.store.manifest import encode_json
 from accelform.store.objects import Store
+from accelform.store.records import read_record
 
 TAR_VERSION = 1
 """Counts up when `archive.tar_stream` writes other bytes for the same files."""
@@ -90,12 +91,9 @@ class _Known:
         if not key:
             return None
         try:
-            document = decode_object(store.get(key), where=store.url_of(key), what="layer description")
+            return cls(**read_record(store, key, {"digest": str, "size_bytes": int}, what="layer description"))
         except (ObjectMissing, StoreCorrupt):
             return None
-        if field_problems(document, {"digest": str, "size_bytes": int}):
-            return None
-        return cls(digest=document["digest"], size_bytes=document["size_bytes"])
 
     def keep(self, store: Store, files: Sequence[LayerFile]) -> None:
         if key := _key(files):

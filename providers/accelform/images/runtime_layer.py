@@ -23,8 +23,9 @@ from packaging.requirements import Requirement
 
 from accelform.errors import RuntimeLayerError, StoreCorrupt
 from accelform.images.archive import LayerFile, tar_stream
-from accelform.store.manifest import corrupt, decode_object, encode_json, field_problems
+from accelform.store.manifest import encode_json
 from accelform.store.objects import Store
+from accelform.store.records import read_record
 from accelform.store.versions import sha256_of
 
 RUNTIME_PACKAGE = "accelform_runtime"
@@ -140,15 +141,11 @@ def _find(store: Store, key: str, identity: str) -> LayerRef | None:
     """
     if not store.exists(f"{key}/layer.json"):
         return None
-    where = store.url_of(f"{key}/layer.json")
+    fields: dict[str, type] = {name: int if name == "size_bytes" else str for name in LayerRef.__dataclass_fields__}
     try:
-        document = decode_object(store.get(f"{key}/layer.json"), where=where, what="layer description")
-        fields: dict[str, type] = {name: int if name == "size_bytes" else str for name in LayerRef.__dataclass_fields__}
-        if problems := field_problems(document, fields):
-            raise corrupt(where, "layer description", "; ".join(problems))
+        layer = LayerRef(**read_record(store, f"{key}/layer.json", fields, what="layer description"))
     except StoreCorrupt:
         return None
-    layer = LayerRef(**document)
     same_size = layer.fingerprint == identity and store.size(layer.key) == layer.size_bytes
     return layer if same_size and f"sha256:{sha256_of(store, layer.key)}" == layer.digest else None
 

@@ -20,8 +20,9 @@ from typing import Any
 from accelform.errors import NotOwner, ObjectExists, ObjectMissing, StoreLocationError
 from accelform.faults import fault_point
 from accelform.store.keys import check_name
-from accelform.store.manifest import FileRecord, Manifest, corrupt, decode_object, encode_json, field_problems, utc_now
+from accelform.store.manifest import FileRecord, Manifest, corrupt, encode_json, utc_now
 from accelform.store.objects import Store
+from accelform.store.records import read_record
 
 KINDS = ("models", "images")
 RESERVATION, MANIFEST, WITHDRAWN = "reservation.json", "manifest.json", "withdrawn.json"
@@ -251,10 +252,7 @@ def _entries(store: Store, kind: str, name: str) -> dict[int, set[str]]:
 
 def _read_reservation(store: Store, kind: str, name: str, version: int) -> dict[str, str]:
     key = f"{folder(kind, name, version)}/{RESERVATION}"
-    document = decode_object(store.get(key), where=store.url_of(key), what="reservation")
-    if problems := field_problems(document, _RESERVATION_FIELDS):
-        raise corrupt(store.url_of(key), "reservation", "; ".join(problems))
-    return document
+    return read_record(store, key, _RESERVATION_FIELDS, what="reservation")
 
 
 def _check_owner(store: Store, kind: str, name: str, version: int, owner: str) -> None:

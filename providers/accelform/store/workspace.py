@@ -24,8 +24,9 @@ from typing import Any
 from accelform.errors import ObjectExists, ObjectMissing, WorkspaceConflict
 from accelform.faults import fault_point
 from accelform.store.locking import exclusive, remove_empty_folders
-from accelform.store.manifest import corrupt, decode_object, encode_json, field_problems, utc_now
+from accelform.store.manifest import corrupt, decode_object, encode_json, utc_now
 from accelform.store.objects import Store
+from accelform.store.records import read_record
 from accelform.store.versions import KINDS, sweep
 
 WORKSPACE, MEMBERS, CLOSING = "workspace.json", "members", "closing.json"
@@ -105,11 +106,7 @@ _FIELDS: dict[str, type] = {
 
 
 def _read(store: Store) -> dict[str, Any]:
-    where = store.url_of(WORKSPACE)
-    document = decode_object(store.get(WORKSPACE), where=where, what="workspace description")
-    if problems := field_problems(document, _FIELDS):
-        raise corrupt(where, "workspace description", "; ".join(problems))
-    return document
+    return read_record(store, WORKSPACE, _FIELDS, what="workspace description")
 
 
 def _check_same(store: Store, workspace: WorkspaceDescription) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from accelform.targets.kubernetes.conditions import holds
+
 Object = Mapping[str, Any]
 
 GRPC: Final = "grpc"
@@ -82,14 +84,9 @@ def _ingress(service: Object) -> str:
 
 def _node(nodes: Sequence[Object]) -> str:
     """An address of the first node, by name, that is ready: one from outside the cluster before one from inside."""
-    ready = [node for node in nodes if _is_ready(node)]
+    ready = [node for node in nodes if holds(node, "Ready")]
     found: dict[str, str] = {}
     for node in sorted(ready, key=lambda row: str(row["metadata"]["name"])):
         for row in (node.get("status") or {}).get("addresses") or ():
             found.setdefault(str(row.get("type")), str(row.get("address")))
     return found.get("ExternalIP") or found.get("InternalIP") or ""
-
-
-def _is_ready(node: Object) -> bool:
-    rows = (node.get("status") or {}).get("conditions") or ()
-    return any(row.get("type") == "Ready" and row.get("status") == "True" for row in rows)

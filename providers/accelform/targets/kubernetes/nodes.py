@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from accelform.plans.cluster_names import OWNER_ANNOTATION, POOL_LABEL
+from accelform.targets.kubernetes.conditions import condition
 
 _UNITS: Final = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
 _FINISHED: Final = ("Succeeded", "Failed")
@@ -39,6 +40,7 @@ class Machine:
     def of(cls, node: Mapping[str, Any], resource_name: str) -> Machine:
         """The machine that `node`, an object of the API, stands for."""
         metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
+        ready = condition(node, "Ready")
         capacity, allocatable = status.get("capacity") or {}, status.get("allocatable") or {}
         return cls(
             name=metadata["name"],
@@ -46,15 +48,13 @@ class Machine:
             labels=metadata.get("labels") or {},
             annotations=metadata.get("annotations") or {},
             taints=tuple(spec.get("taints") or ()),
-            trouble=_trouble(status),
+            trouble=_trouble(ready),
             is_cordoned=bool(spec.get("unschedulable")),
             is_leaving="deletionTimestamp" in metadata,
             vcpus=amount(capacity.get("cpu", "0")),
             fpgas=int(amount(capacity[resource_name])) if resource_name in capacity else None,
             healthy_fpgas=int(amount(allocatable[resource_name])) if resource_name in allocatable else None,
-            changed_at=max(
-                _seconds(metadata.get("creationTimestamp")), _seconds(_ready(status).get("lastTransitionTime"))
-            ),
+            changed_at=max(_seconds(metadata.get("creationTimestamp")), _seconds(ready.get("lastTransitionTime"))),
         )
 
     @property
@@ -149,16 +149,11 @@ def _fpgas(spec: Mapping[str, Any], resource_name: str) -> int:
     return max(together, *(wanted(container) for container in spec.get("initContainers") or ()), 0)
 
 
-def _ready(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((row for row in status.get("conditions") or () if row["type"] == "Ready"), {})
-
-
 def _seconds(timestamp: str | None) -> float:
     return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
 
 
-def _trouble(status: Mapping[str, Any]) -> str:
-    ready = _ready(status)
+def _trouble(ready: Mapping[str, Any]) -> str:
     if not ready:
         return "its kubelet has not reported yet"
     if ready["status"] == "True":

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from accelform.targets.kubernetes.conditions import condition
+
 Object = Mapping[str, Any]
 Cause = Literal["unschedulable", "refused", "image", "configuration", "volume", "crash"]
 
@@ -74,8 +76,8 @@ def problem_of(
     if status.get("phase") == "Failed" and status.get("reason"):
         text = f"its node refused it ({status['reason']}): {_short(status.get('message'))}"
         return PodProblem(pod=name, cause="refused", text=text)
-    unscheduled = _condition(status, "PodScheduled")
-    if unscheduled and unscheduled.get("status") == "False":
+    unscheduled = condition(pod, "PodScheduled")
+    if unscheduled.get("status") == "False":
         return _unscheduled(name, str(unscheduled.get("message") or ""), resource_name, pool)
     for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         found = _of_container(name, container)
@@ -157,10 +159,6 @@ def _has_started(status: Object) -> bool:
 
 def _is_running(container: Object) -> bool:
     return bool((container.get("state") or {}).get("running"))
-
-
-def _condition(status: Object, kind: str) -> Object | None:
-    return next((row for row in status.get("conditions") or () if row.get("type") == kind), None)
 
 
 def _short(message: Any) -> str:

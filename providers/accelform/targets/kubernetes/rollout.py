@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from accelform.targets.kubernetes.conditions import condition, holds
 from accelform.targets.kubernetes.pod_errors import PodProblem, problem_of
 
 Object = Mapping[str, Any]
@@ -102,11 +103,11 @@ def read(
         created=len(new) - len(failing),
         scheduled=sum(bool(pod["spec"].get("nodeName")) for pod in new if pod not in failing),
         started=sum(_is_started(pod) for pod in new),
-        ready=sum(_is_ready(pod) for pod in new),
+        ready=sum(holds(pod, "Ready") for pod in new),
         old=len(old),
-        old_ready=sum(_is_ready(pod) for pod in old),
+        old_ready=sum(holds(pod, "Ready") for pod in old),
         problem=problems[0] if problems else None,
-        refused=_refused(status) if len(new) < (wished or 1) else "",
+        refused=_refused(deployment) if len(new) < (wished or 1) else "",
     )
 
 
@@ -130,13 +131,8 @@ def _is_started(pod: Object) -> bool:
     return any(row.get("name") == CONTAINER and (row.get("state") or {}).get("running") for row in rows)
 
 
-def _is_ready(pod: Object) -> bool:
-    rows = (pod.get("status") or {}).get("conditions") or ()
-    return any(row.get("type") == "Ready" and row.get("status") == "True" for row in rows)
-
-
-def _refused(status: Object) -> str:
-    for row in status.get("conditions") or ():
-        if row.get("type") == "ReplicaFailure" and row.get("status") == "True":
-            return " ".join(str(row.get("message") or row.get("reason")).split())
-    return ""
+def _refused(deployment: Object) -> str:
+    if not holds(deployment, "ReplicaFailure"):
+        return ""
+    row = condition(deployment, "ReplicaFailure")
+    return " ".join(str(row.get("message") or row.get("reason")).split())
