@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from tools.progress import StepFailed, elapsed, exit_on_sigterm, run_counted, say
+from tools.progress import StepFailed, elapsed, exit_on_sigterm, reported, run_counted, say
 from tools.venv import PROJECT, ensure_environment
 
 ENVIRONMENT = ".venv-conformance"
@@ -85,12 +85,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--path"]:
         print(interpreter() or "")
         return 0
-    try:
-        ensure_conformance()
-    except StepFailed as failure:
-        say(f"error: {failure}")
-        return 1
-    return 0
+    return reported(ensure_conformance)
 
 
 if __name__ == "__main__":

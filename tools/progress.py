@@ -28,6 +28,16 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def reported(step: Callable[[], object]) -> int:
+    """Take the step: 0, or 1 with what failed and what to do next on standard error."""
+    try:
+        step()
+    except StepFailed as failure:
+        say(f"error: {failure}")
+        return 1
+    return 0
+
+
 def elapsed(seconds: float) -> str:
     """Return a duration the way people say it: `8 s`, `1 m 20 s`."""
     minutes, rest = divmod(round(seconds), 60)

@@ -18,7 +18,7 @@ import time
 import venv
 from pathlib import Path
 
-from tools.progress import StepFailed, elapsed, exit_on_sigterm, run_counted, say
+from tools.progress import StepFailed, elapsed, exit_on_sigterm, reported, run_counted, say
 
 PROJECT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = PROJECT / ".venv"
@@ -116,12 +116,7 @@ def _runs(environment: Path) -> bool:
 def main() -> int:
     """Set up the environment; 0, or 1 with what to do next on standard error."""
     exit_on_sigterm()
-    try:
-        ensure_environment()
-    except StepFailed as failure:
-        say(f"error: {failure}")
-        return 1
-    return 0
+    return reported(ensure_environment)
 
 
 if __name__ == "__main__":

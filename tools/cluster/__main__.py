@@ -18,7 +18,7 @@ from tools.cluster.lifecycle import is_up, start, stop
 from tools.cluster.registry import USER, password_file
 from tools.cluster.requirements import missing, missing_packages
 from tools.cluster.rootfs import rootfs
-from tools.progress import StepFailed, exit_on_sigterm, say
+from tools.progress import exit_on_sigterm, reported, say
 from tools.toolchain.toolsets import KUBERNETES, TOOLSETS, ensure
 
 DEFAULT_NODES = 4
@@ -77,26 +77,23 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=DEFAULT_NODES, help="real nodes; default: %(default)s")
     parser.add_argument("--simulated-nodes", type=int, default=0, help="nodes by kwok, with 6 vCPUs and an FPGA each")
     arguments = parser.parse_args()
-    try:
-        if arguments.command == "status":
-            return status(arguments.folder)
-        if arguments.command == "packages":
-            print(" ".join(missing_packages()))
-            return 0
-        if arguments.command == "prepare":
-            prepare(arguments.folder)
-            return 0
-        if arguments.command == "stop":
-            say("  stopped" if stop(arguments.folder) else f"  no cluster in {arguments.folder}")
-            return 0
+    if arguments.command == "status":
+        return status(arguments.folder)
+    return reported(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.command == "packages":
+        print(" ".join(missing_packages()))
+    elif arguments.command == "prepare":
+        prepare(arguments.folder)
+    elif arguments.command == "stop":
+        say("  stopped" if stop(arguments.folder) else f"  no cluster in {arguments.folder}")
+    else:
         layout = start(arguments.folder, node_count=arguments.nodes, bin_folder=ensure(KUBERNETES))
         if arguments.simulated_nodes:
             simulated.add(layout, arguments.simulated_nodes)
         print(describe(layout))
-    except StepFailed as failure:
-        say(f"error: {failure}")
-        return 1
-    return 0
 
 
 if __name__ == "__main__":

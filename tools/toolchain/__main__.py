@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from tools.progress import StepFailed, elapsed, exit_on_sigterm, say
+from tools.progress import StepFailed, elapsed, exit_on_sigterm, reported, say
 from tools.toolchain.cache import EXECUTABLES, cache_root, complete, install_executables, locked
 from tools.toolchain.installed import find_installed
 from tools.toolchain.modules import build, build_key, go_version
@@ -78,12 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tools.toolchain")
     parser.add_argument("name", nargs="?", choices=("pulumi", *toolsets), default="pulumi")
     name = parser.parse_args().name
-    try:
-        print(ensure_pulumi() if name == "pulumi" else ensure(toolsets[name]))
-    except StepFailed as failure:
-        say(f"error: {failure}")
-        return 1
-    return 0
+    return reported(lambda: print(ensure_pulumi() if name == "pulumi" else ensure(toolsets[name])))
 
 
 if __name__ == "__main__":
