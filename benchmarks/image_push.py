@@ -24,7 +24,7 @@ from tools.cluster.rootfs import rootfs
 from accelform.conversion import convert
 from accelform.images import base_image, registry_image
 from accelform.images.builders import Builder
-from accelform.images.model_layers import ModelFile
+from accelform.images.model_files import layer_files
 from accelform.sources import open_source, read_source
 from accelform.store import Store, versions
 from benchmarks.goals import at_least
@@ -152,7 +152,7 @@ class _Bench:
             owner=OWNER,
             model=f"digits:{number}",
             model_digest=content,
-            model_files=[ModelFile(name=name, source=path, sha256=self._digest(path)) for name, path in files.items()],
+            model_files=layer_files(files, digests={name: self._digest(path) for name, path in files.items()}),
         )
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             registry_image.publish(self.store, wanted, scratch=Path(scratch))

@@ -21,7 +21,8 @@ from accelform.images.compression import SMALL, Plain, compressed
 from accelform.images.context import RUNTIME_TAR, pack_runtime, write_context
 from accelform.images.pushing import push
 from accelform.images.runtime_layer import LAYER_FOLDER
-from accelform.registry import Connection, Repository, blobs
+from accelform.registry import Repository, blobs
+from accelform.registry.connecting import connected, connected_beside
 from accelform.registry.reference import Reference, parse, parse_pinned
 
 Progress = Callable[[str], None]
@@ -46,8 +47,7 @@ def build(
     source = Path(rootfs) if Path(rootfs).exists() else parse_pinned(rootfs, what="root file system")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="accelform-")))
-        connection = stack.enter_context(Connection(place.registry, ca_file=ca_file))
-        connection.ping()
+        connection = stack.enter_context(connected(place.registry, ca_file=ca_file))
         repository = Repository(connection=connection, name=place.repository)
         if builder is None:
             return _written(source, repository, place.tag, ca_file, folder, progress, stack)
@@ -73,7 +73,8 @@ def _written(
         rootfs = rootfs_layer.layer_of(source, folder)
         plain.append(Plain(chunks=rootfs.blob.open, description=rootfs.description))
     else:
-        near = _repository_of(source, target, ca_file, stack)
+        far = stack.enter_context(connected_beside(target.connection, source.registry, ca_file=ca_file))
+        near = Repository(connection=far, name=source.repository)
         base = read_base(near, source)
     runtime, *below = compressed(plain, folder, level=SMALL)
     image = compose(
@@ -113,14 +114,6 @@ def _built(
             "Containerfile out. Update it, or use `--builder none`."
         )
     return BaseImage(reference=reference, fingerprint=context.fingerprint)
-
-
-def _repository_of(source: Reference, target: Repository, ca_file: str, stack: ExitStack) -> Repository:
-    if source.registry == target.connection.registry:
-        return Repository(connection=target.connection, name=source.repository)
-    connection = stack.enter_context(Connection(source.registry, ca_file=ca_file))
-    connection.ping()
-    return Repository(connection=connection, name=source.repository)
 
 
 def _tag(fingerprint: str) -> str:

@@ -52,8 +52,11 @@ def compressed(layers: Sequence[Plain], folder: Path, *, level: int) -> tuple[Ne
 
 
 def _compress(layer: Plain, target: Path, level: int) -> NewLayer:
-    if layer.digest or not _pays(layer.chunks()):
-        return _as_it_is(layer)
+    if layer.digest:
+        return _as_it_is(layer, layer.digest, layer.size_bytes)
+    digest, plain_bytes, pays = _looked_through(layer.chunks())
+    if not pays:
+        return _as_it_is(layer, digest, plain_bytes)
     plain, packed, size_bytes = hashlib.sha256(), hashlib.sha256(), 0
 
     def pieces() -> Iterator[bytes]:
@@ -77,26 +80,20 @@ def _compress(layer: Plain, target: Path, level: int) -> NewLayer:
     )
 
 
-def _pays(chunks: Iterable[bytes]) -> bool:
-    """Whether compressing is worth its time: from a sample in every megabyte."""
-    sampled = squeezed = offset = 0
+def _looked_through(chunks: Iterable[bytes]) -> tuple[str, int, bool]:
+    """Digest and size, and whether compressing is worth its time: from a sample in every megabyte."""
+    digest, sampled, squeezed, offset = hashlib.sha256(), 0, 0, 0
     for chunk in chunks:
+        digest.update(chunk)
         for start in range(-offset % _SAMPLE_EVERY_BYTES, len(chunk), _SAMPLE_EVERY_BYTES):
             piece = chunk[start : start + _SAMPLE_BYTES]
             sampled += len(piece)
             squeezed += len(zlib.compress(piece, FAST))
         offset += len(chunk)
-    return squeezed <= WORTH_IT * sampled
+    return f"sha256:{digest.hexdigest()}", offset, squeezed <= WORTH_IT * sampled
 
 
-def _as_it_is(layer: Plain) -> NewLayer:
+def _as_it_is(layer: Plain, digest: str, size_bytes: int) -> NewLayer:
     """The plain tar, made once more when it is sent."""
-    known, size_bytes = layer.digest, layer.size_bytes
-    if not known:
-        digest = hashlib.sha256()
-        for chunk in layer.chunks():
-            digest.update(chunk)
-            size_bytes += len(chunk)
-        known = f"sha256:{digest.hexdigest()}"
-    blob = Blob(digest=known, size_bytes=size_bytes, open=lambda: iter(layer.chunks()))
+    blob = Blob(digest=digest, size_bytes=size_bytes, open=lambda: iter(layer.chunks()))
     return plain_layer(blob, layer.description)

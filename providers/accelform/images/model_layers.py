@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Self
 
 from accelform.errors import ObjectMissing, StoreCorrupt
-from accelform.images import layout
 from accelform.images.archive import LayerFile, tar_stream
 from accelform.images.composing import NewLayer
 from accelform.images.compression import FAST, Plain, compressed
-from accelform.store.keys import check_key
 from accelform.store.manifest import encode_json
 from accelform.store.objects import Store
 from accelform.store.records import read_record
@@ -31,24 +29,12 @@ TAR_VERSION = 1
 OWN_LAYER_FROM_BYTES = 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelFile:
-    """A file of a model: its name there, where it lies now, and its sha256 (hex), empty where that is not known."""
-
-    name: str
-    source: Path
-    sha256: str = ""
-
-
-def model_layers(store: Store, files: Iterable[ModelFile], folder: Path) -> tuple[NewLayer, ...]:
+def model_layers(store: Store, files: Iterable[LayerFile], folder: Path) -> tuple[NewLayer, ...]:
     """The layers from the bottom up, those that are compressed as files in `folder`; what is known is not read.
 
     Raises InternalError where a file has another sha256 than it should, and the store's errors.
     """
-    groups = _groups(
-        LayerFile(name=f"{layout.MODEL_FOLDER}/{check_key(file.name)}", source=file.source, sha256=file.sha256)
-        for file in sorted(files, key=lambda file: file.name)
-    )
+    groups = _groups(sorted(files))
     known = [_Known.find(store, group) for group in groups]
     layers = compressed([_plain(group, found) for group, found in zip(groups, known, strict=True)], folder, level=FAST)
     for group, found, layer in zip(groups, known, layers, strict=True):

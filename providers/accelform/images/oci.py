@@ -14,11 +14,11 @@ from pathlib import Path
 
 from accelform.errors import StoreLocationError
 from accelform.images import layout
-from accelform.images.archive import LayerFile, tar_stream
+from accelform.images.archive import tar_stream
 from accelform.images.layout import Descriptor, ImageLocation
+from accelform.images.model_files import layer_files
 from accelform.images.runtime_layer import LAYER_FOLDER, LayerRef
 from accelform.images.unpacking import UnpackedImage, unpack, unpacked
-from accelform.store.keys import check_key
 from accelform.store.manifest import FileRecord
 from accelform.store.objects import Store, StoredObject
 from accelform.store.versions import folder
@@ -134,11 +134,7 @@ class BuildLog:
 def _write_model_layer(store: Store, base: str, model_files: Mapping[str, Path]) -> StoredObject:
     """Stream the layer once: its digest, which is its name, is known only at its end."""
     staged = f"{base}/{layout.MODEL_FOLDER}.layer"
-    files = [
-        LayerFile(name=f"{layout.MODEL_FOLDER}/{check_key(file_name)}", source=path)
-        for file_name, path in model_files.items()
-    ]
-    written = store.put_stream(staged, tar_stream(files))
+    written = store.put_stream(staged, tar_stream(layer_files(model_files)))
     store.copy(staged, f"{base}/{layout.blob_name(f'sha256:{written.sha256}')}")
     store.delete(staged)
     return written

@@ -10,23 +10,24 @@ The manifest names its owner and version, so that no two versions share a digest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from accelform.errors import NotOwner
 from accelform.faults import fault_point
 from accelform.images import layout, runtime_layer, sbom
+from accelform.images.archive import LayerFile
 from accelform.images.based import PYTHON, read_base, runtime_layers
 from accelform.images.composing import PYTHON_LABEL, RUNTIME_LABEL, Base, Composed, NewLayer, compose
 from accelform.images.compression import FAST, Plain, compressed
-from accelform.images.model_layers import ModelFile, model_layers
+from accelform.images.model_layers import model_layers
 from accelform.images.oci import BUILD_LOG, TITLE, BuildLog
 from accelform.images.pushing import push
 from accelform.images.runtime_layer import LAYER_FOLDER
-from accelform.registry import Connection, Repository, blobs, referrers
+from accelform.registry import Repository, blobs, referrers
+from accelform.registry.connecting import connected, connected_beside
 from accelform.registry.reference import parse_pinned, split_prefix
 from accelform.store.manifest import FileRecord, decode_object, encode_json
 from accelform.store.objects import Store
@@ -50,7 +51,7 @@ class Wanted:
     owner: str
     model: str
     model_digest: str
-    model_files: Sequence[ModelFile]
+    model_files: Sequence[LayerFile]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,10 @@ def publish(store: Store, wanted: Wanted, *, scratch: Path, progress: Progress |
     base_reference = parse_pinned(wanted.base_image, what="base_image")
     repository_name = f"{path}/{wanted.name}" if path else wanted.name
     log.add(f"image {host}/{repository_name}:{wanted.version} on {base_reference}")
-    with _connected(host, wanted.ca_file) as near, _source(near, base_reference.registry, wanted.ca_file) as far:
+    with (
+        connected(host, ca_file=wanted.ca_file) as near,
+        connected_beside(near, base_reference.registry, ca_file=wanted.ca_file) as far,
+    ):
         target = Repository(connection=near, name=repository_name)
         source = Repository(connection=far, name=base_reference.repository)
         # The registry answers while what is here is looked at.
@@ -142,7 +146,7 @@ def missing(store: Store, name: str, version: int, *, ca_file: str) -> list[str]
     place = read_place(store, name, version)
     if place is None:
         return [f"{store.url_of(folder('images', name, version))} does not say where the image is"]
-    with _connected(place.registry, ca_file) as connection:
+    with connected(place.registry, ca_file=ca_file) as connection:
         repository = Repository(connection=connection, name=place.repository)
         manifest = repository.manifest(place.digest)
         if manifest is None:
@@ -157,7 +161,7 @@ def withdraw(place: Place, *, ca_file: str, progress: Progress) -> None:
 
     A registry that does not delete is told to `progress`. Another owner's image stays. Raises the registry's errors.
     """
-    with _connected(place.registry, ca_file) as connection:
+    with connected(place.registry, ca_file=ca_file) as connection:
         repository = Repository(connection=connection, name=place.repository)
         manifest = repository.manifest(place.digest)
         if manifest is not None and _annotation(manifest.document(), OWNER_ANNOTATION) != place.owner:
@@ -249,23 +253,6 @@ def _subject(wanted: Wanted, digest: str, runtime: str) -> sbom.Subject:
         model_digest=wanted.model_digest,
         runtime=runtime,
     )
-
-
-@contextmanager
-def _connected(registry: str, ca_file: str) -> Iterator[Connection]:
-    with Connection(registry, ca_file=ca_file) as connection:
-        connection.ping()
-        yield connection
-
-
-@contextmanager
-def _source(near: Connection, registry: str, ca_file: str) -> Iterator[Connection]:
-    """The connection to the base's registry, which may be the same one."""
-    if registry == near.registry:
-        yield near
-        return
-    with _connected(registry, ca_file) as far:
-        yield far
 
 
 class _Kept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from accelform.plans import names
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from pulumi import Input, Output, ResourceOptions
 
-    from accelform.images.model_layers import ModelFile
     from accelform.resources.converted_model import ConvertedModel
     from accelform.store import Store
     from accelform.store.manifest import Manifest
@@ -123,7 +122,6 @@ class ImageProvider(VersionedProvider):
 
     def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
         from accelform.conversion.deliver import BUNDLE_FILE, served_files
-        from accelform.images.model_layers import ModelFile
         from accelform.store import catalog
 
         store = common.open_store(inputs)
@@ -136,7 +134,6 @@ class ImageProvider(VersionedProvider):
         )
         files = catalog.local_files(store, model, folder)
         served = served_files(files, files[BUNDLE_FILE].read_bytes())
-        digests = {file.name: file.sha256 for file in model.files}
         make = self._in_registry if inputs.get("registry") else self._in_store
         return make(
             store,
@@ -144,8 +141,8 @@ class ImageProvider(VersionedProvider):
             folder=folder,
             name=name,
             version=version,
-            model=f"{model.name}:{model.version}",
-            model_files=[ModelFile(name=file, source=files[file], sha256=digests[file]) for file in served],
+            model=model,
+            model_files={file: files[file] for file in served},
         )
 
     def _in_store(
@@ -156,8 +153,8 @@ class ImageProvider(VersionedProvider):
         folder: Path,
         name: str,
         version: int,
-        model: str,
-        model_files: Sequence[ModelFile],
+        model: Manifest,
+        model_files: Mapping[str, Path],
     ) -> Content:
         from accelform.images import oci, runtime_layer
 
@@ -165,9 +162,9 @@ class ImageProvider(VersionedProvider):
             store,
             name=name,
             version=version,
-            model_files={file.name: file.source for file in model_files},
+            model_files=model_files,
             runtime_layer=runtime_layer.build(store),
-            labels={"accelform.model": model},
+            labels={"accelform.model": f"{model.name}:{model.version}"},
         )
         recorded = {"image_digest": image.digest, "image_location": image.location}
         return Content(stored_files=image.files, properties=recorded)
@@ -180,10 +177,11 @@ class ImageProvider(VersionedProvider):
         folder: Path,
         name: str,
         version: int,
-        model: str,
-        model_files: Sequence[ModelFile],
+        model: Manifest,
+        model_files: Mapping[str, Path],
     ) -> Content:
         from accelform.images import registry_image
+        from accelform.images.model_files import layer_files
 
         layers = folder / ".layers"  # beside the model's own files, if those were downloaded there
         layers.mkdir()
@@ -194,9 +192,9 @@ class ImageProvider(VersionedProvider):
             name=name,
             version=version,
             owner=inputs["owner"],
-            model=model,
+            model=f"{model.name}:{model.version}",
             model_digest=inputs["model_fingerprint"],
-            model_files=model_files,
+            model_files=layer_files(model_files, digests={file.name: file.sha256 for file in model.files}),
         )
         image = registry_image.publish(store, wanted, scratch=layers, progress=common.note)
         recorded = {

@@ -10,22 +10,24 @@ import pytest
 
 from accelform.errors import InternalError
 from accelform.images.archive import LayerFile, tar_stream
-from accelform.images.model_layers import OWN_LAYER_FROM_BYTES, TAR_VERSION, ModelFile, model_layers
+from accelform.images.model_files import layer_files
+from accelform.images.model_layers import OWN_LAYER_FROM_BYTES, TAR_VERSION, model_layers
 from accelform.store import Store
 
-Write = Callable[..., ModelFile]
+Write = Callable[..., LayerFile]
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Writes a file of noise, which is not worth compressing, and tells its sha256 with it."""
 
-    def one(name: str, seed: str, size_bytes: int, sha256: str = "") -> ModelFile:
+    def one(name: str, seed: str, size_bytes: int, sha256: str = "") -> LayerFile:
         content = hashlib.shake_256(seed.encode()).digest(size_bytes)
         path = tmp_path / "files" / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-        return ModelFile(name=name, source=path, sha256=sha256 or hashlib.sha256(content).hexdigest())
+        (file,) = layer_files({name: path}, digests={name: sha256 or hashlib.sha256(content).hexdigest()})
+        return file
 
     return one
 
@@ -103,7 +105,7 @@ def test_what_compresses_is_not_remembered(store: Store, tmp_path: Path) -> None
     path.write_bytes(bytes(OWN_LAYER_FROM_BYTES))
     sha256 = hashlib.sha256(bytes(OWN_LAYER_FROM_BYTES)).hexdigest()
 
-    (layer,) = model_layers(store, [ModelFile(name="zeros", source=path, sha256=sha256)], tmp_path)
+    (layer,) = model_layers(store, layer_files({"zeros": path}, digests={"zeros": sha256}), tmp_path)
 
     assert layer.descriptor.media_type.endswith("+gzip")
     assert store.list("layers/") == []

@@ -83,10 +83,12 @@ def plan(machines: Sequence[Machine], uses: Uses, spec: PoolSpec, *, cluster: st
     claim = healthy[: spec.agent_count - len(keep)]
     keep += broken[: spec.agent_count - len(keep) - len(claim)]
     claim += free[len(healthy) :][: spec.agent_count - len(keep) - len(claim)]
-    arriving = tuple(row.name for row in machines if refusals.get(row.name) and is_arriving(row, uses, spec, now=now))
+    missing = spec.agent_count - len(keep) - len(claim)
+    refused = [row for row in machines if refusals.get(row.name)] if missing else []
+    arriving = tuple(row.name for row in refused if is_arriving(row, uses, spec, now=now))
     if claim or arriving:
         require_quota(machines, spec)
-    if missing := spec.agent_count - len(keep) - len(claim):
+    if missing:
         if len(arriving) < missing:
             raise NoNodeFree(_too_few(refusals, spec, has=len(keep), free=len(claim), cluster=cluster))
         return PoolPlan(arriving=arriving)
