@@ -18,6 +18,7 @@ import pytest
 from tests.support.live_cluster import LiveCluster, client, connect
 from tests.support.machine_state import machine_state
 from tests.support.object_snapshot import left_behind, object_snapshot
+from tests.support.waiting import wait_for
 from tools.cluster import simulated, state
 from tools.cluster.images import push_image
 from tools.cluster.layout import CONTEXT
@@ -44,11 +45,7 @@ for url in sys.argv[1:]:
 
 
 def eventually(what: str, done: Callable[[], Any], seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := done()):
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.2)
-    return found
+    return wait_for(done, what, seconds, every_seconds=0.2)
 
 
 def pod(name: str, image: str, command: list[str], app: str = "web", **spec: Any) -> dict[str, Any]:

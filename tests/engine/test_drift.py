@@ -7,11 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import wait_for
 
 from accelform.targets.edge import EdgeBox
 
@@ -49,7 +48,7 @@ def test_server_comes_back_after_kill(project: Any) -> None:
     assert service is not None
     os.kill(service.pid, signal.SIGKILL)
 
-    _until(lambda: _serves_with_other_pid(project, service.pid), seconds=60)
+    wait_for(lambda: _serves_with_other_pid(project, service.pid), "another server", 60)
 
     assert project.pulumi("preview", "--refresh", "--expect-no-changes").code == 0
     project.destroy()
@@ -58,13 +57,6 @@ def test_server_comes_back_after_kill(project: Any) -> None:
 def _serves_with_other_pid(project: Any, pid: int) -> bool:
     state = EdgeBox(project.box).service("resnet50-digits")
     return state is not None and state.state == "Healthy" and state.pid not in (0, pid)
-
-
-def _until(condition: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
 
 
 def _shown_by_refresh(project: Any) -> list[tuple[str, str]]:

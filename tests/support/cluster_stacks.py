@@ -19,6 +19,7 @@ import trustme
 import yaml
 from tests.support.live_cluster import REGISTRY_VARIABLE, LiveCluster
 from tests.support.projects import Project
+from tests.support.waiting import wait_for
 from tools.cluster.rootfs import rootfs
 
 from accelform.images import base_image
@@ -162,11 +163,7 @@ def tell_plugin(cluster: LiveCluster, namespace: str, node: str, *command: str) 
 
 def wait_until(seen: Callable[[], Any], *, what: str, within_seconds: float = 60.0) -> Any:
     """What `seen` returns once it is something."""
-    end = time.monotonic() + within_seconds
-    while not (found := seen()):
-        assert time.monotonic() < end, f"not seen within {within_seconds:g} s: {what}"
-        time.sleep(0.3)
-    return found
+    return wait_for(seen, what, within_seconds, every_seconds=0.3)
 
 
 @contextmanager

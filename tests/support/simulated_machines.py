@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.support import waiting
 
 from accelform.plans.cluster_names import FPGA_RESOURCE
 from accelform.targets.kubernetes.client import Cluster
@@ -196,12 +197,9 @@ class SimulatedMachines:
         return str(found["status"].get("phase")) if found else ""
 
 
-def wait_for(is_so: Callable[[], bool], what: str, *, seconds: float = WAIT_SECONDS) -> None:
+def wait_for(is_so: Callable[[], bool], what: str) -> None:
     """Returns once `is_so`, or fails the test."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
-        time.sleep(0.1)
+    waiting.wait_for(is_so, what, WAIT_SECONDS, every_seconds=0.1)
 
 
 def find_kwok(*places: Path) -> Path | None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import grpc
 import trustme
-from tests.contract.runtime.conftest import Service, wait_for
+from tests.contract.runtime.conftest import Service
+from tests.support.waiting import wait_for
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import pytest
 from tests.contract.hostile.authorities import Secured, context_of, pair, put, shown
 from tests.contract.hostile.conftest import PRIMARY
 from tests.contract.hostile.watching import Beside
-from tests.contract.runtime.conftest import wait_for
 from tests.support.raw_http2 import RawConnection
 from tests.support.side_door import SideDoor
+from tests.support.waiting import wait_for
 
 CHECK = "/grpc.health.v1.Health/Check"
 

@@ -9,8 +9,8 @@ import struct
 import pytest
 from tests.contract.hostile.conftest import KEY, bounded
 from tests.contract.hostile.watching import asks_health
-from tests.contract.runtime.conftest import wait_for
 from tests.support.raw_http2 import Flag, Kind, RawConnection, frame, message_of
+from tests.support.waiting import wait_for
 
 from accelform_runtime.protocol import PREDICT
 

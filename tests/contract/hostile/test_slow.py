@@ -10,9 +10,9 @@ import time
 import pytest
 from tests.contract.hostile.conftest import KEY, bounded
 from tests.contract.hostile.watching import Beside, asks_health, front
-from tests.contract.runtime.conftest import wait_for
 from tests.support.raw_http2 import PREFACE, Flag, Kind, RawConnection, frame, message_of, settings
 from tests.support.side_door import SideDoor
+from tests.support.waiting import wait_for
 
 from accelform_runtime.protocol import PREDICT
 

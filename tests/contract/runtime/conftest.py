@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tests.support.split_bundle import write_split_bundle
+from tests.support.waiting import wait_for
 
 from accelform_runtime.keys import write_key_file
 from accelform_runtime.protocol import PREDICT, predict_pb2, types_pb2
@@ -244,15 +244,6 @@ class Service:
     def terminate(self, timeout: float = 20.0) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
-
-
-def wait_for(look: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
-    """The first true answer of `look`; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
-    return found
 
 
 def command(model_folder: Path, config: Path) -> list[str]:
