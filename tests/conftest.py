@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from tools import interrupts
 
@@ -14,6 +15,16 @@ RINGS = ("unit", "contract", "engine", "cluster")
 # machine apart, and has no cluster.
 ALLOWED_SKIPS: tuple[str, ...] = ("only root may ", "a test cluster needs ")
 HERE = Path(__file__).parent
+# No property fails by the clock, neither by an example's deadline nor by how long drawing examples takes: the machine
+# may be busy. On CI the same examples are drawn each time, so that a failure is the change's; elsewhere new ones are.
+hypothesis.settings.register_profile(
+    "accelform",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+    print_blob=True,
+)
+hypothesis.settings.load_profile("accelform")
 # Tests of half a minute and more, the longest first.
 LONGEST = (
     "engine/test_families.py",

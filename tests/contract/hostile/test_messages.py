@@ -91,7 +91,9 @@ def test_nesting_beyond_any_stack(target, asker, levels):
 
 
 @seed(1)
-@bounds(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@bounds(
+    max_examples=150, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(name=some.sampled_from(METHODS), data=some.binary(max_size=300))
 def test_random_messages(target, asker, name, data):
     """Random bytes are answered or refused."""

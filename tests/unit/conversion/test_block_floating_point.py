@@ -134,7 +134,7 @@ def test_eight_exponent_bits() -> None:
 
 
 @given(hnp.arrays(np.float32, (20, 2, 3), elements=FLOAT16_LIKE), st.sampled_from(BLOCKED))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_equals_the_definition_on_anything(maps: np.ndarray, profile: str) -> None:
     """Whatever a float16 stage can hand over, in every profile."""
     fmt = load_profile(profile)

@@ -101,7 +101,7 @@ def test_equals_the_original_bit_for_bit(height: int, width: int) -> None:
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_equals_the_original_at_any_size(height: int, width: int, seed: int) -> None:
     """Sizes with awkward ratios round as in TensorFlow."""
     assume(max(height, width) <= 12 * min(height, width))

@@ -268,7 +268,7 @@ def box_strategy() -> st.SearchStrategy[tuple[float, float, float, float]]:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     boxes=st.lists(st.tuples(box_strategy(), st.integers(1, 3)), max_size=12),
     threshold=st.floats(0.0625, 1),
@@ -288,7 +288,7 @@ def test_suppression_leaves_only_what_it_should(
         assert reached == (index not in kept)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(first=box_strategy(), second=box_strategy())
 def test_overlap_is_symmetric_and_a_share(
     first: tuple[float, float, float, float], second: tuple[float, float, float, float]

@@ -49,7 +49,7 @@ def check(case: Case, profile: str, backend: Backend, threads: int) -> None:
         assert same_bits(layers[step], values), step
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=15, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(case=cases(), backend=st.sampled_from(backends()), threads=st.integers(1, 3))
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_step_equals_the_definition_bit_for_bit(profile: str, case: Case, backend: Backend, threads: int) -> None:
@@ -57,7 +57,7 @@ def test_every_step_equals_the_definition_bit_for_bit(profile: str, case: Case, 
     check(case, profile, backend, threads)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(case=cases(), backend=st.sampled_from(backends()))
 def test_the_default_format_equals_the_definition_on_more_networks(case: Case, backend: Backend) -> None:
     """The served format, on more networks."""

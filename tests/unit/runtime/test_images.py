@@ -200,7 +200,7 @@ def test_endless_scans():
         images.decode(data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 300 + data[-2:])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "BMP"]), st.data())
 def test_damage_is_decoded_or_refused(kind, data):
     """Flipped bytes give pixels or InvalidImage, never another error."""
@@ -218,7 +218,7 @@ def test_damage_is_decoded_or_refused(kind, data):
     assert decoded.shape[2] == 3
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b""]), st.binary(max_size=200))
 def test_noise_behind_a_magic_number(magic, noise):
     """A right beginning with noise behind it is InvalidImage or pixels."""

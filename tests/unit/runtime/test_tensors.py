@@ -21,7 +21,7 @@ def proto(dtype: int, shape: list[int], **values: object) -> tensor_pb2.TensorPr
     return message
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(DTYPES).flatmap(lambda kind: arrays.arrays(kind, arrays.array_shapes(max_dims=4, max_side=5))))
 def test_arrays_survive_the_wire(values):
     """Every numeric array comes back bit for bit, NaN patterns included."""
@@ -34,7 +34,7 @@ def test_arrays_survive_the_wire(values):
     assert back.tobytes() == values.tobytes()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.binary(max_size=20), max_size=5))
 def test_strings_survive_the_wire(items):
     """Byte strings come back as they were."""
@@ -79,7 +79,7 @@ def test_typed_lists(dtype, field, listed, expected):
     assert np.array_equal(back, expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(DTYPES).flatmap(lambda kind: arrays.arrays(kind, arrays.array_shapes(max_dims=3, max_side=4))))
 def test_typed_lists_survive_the_wire(values):
     """Every numeric array comes back from its typed list, too; of a NaN only that it is one."""
@@ -101,7 +101,7 @@ def test_bfloat16_is_widened():
     assert (back.dtype, back.tolist()) == (np.float32, [1.5, -0.0, np.inf])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(st.binary(max_size=3), st.binary(min_size=127, max_size=300)), min_size=1, max_size=5))
 def test_strings_in_tensor_content(items):
     """TensorFlow's packed form of strings, lengths first, is read; one byte more or less is refused."""
@@ -172,7 +172,7 @@ def test_contradictions_are_refused(message, words):
         tensors.to_numpy(message)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.integers(-3, 130),
     st.lists(st.one_of(st.integers(-2, 6), st.integers(-(2**63), 2**63 - 1)), max_size=5),

@@ -111,7 +111,7 @@ def _step(draw: st.DrawFn, kind: str, name: str, source: str, maps: dict[str, Ma
     return Normalise(name=name, source=source, channels=here.channels, scale=f"{name}/gamma")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(network=networks(), style=STYLE, seed=st.integers(0, 99))
 def test_computes_the_same(network: Network, style: Style, seed: int) -> None:
     """Whatever was fused, the parts together give what the graph gave."""
@@ -124,7 +124,7 @@ def test_computes_the_same(network: Network, style: Style, seed: int) -> None:
     assert_close(run_whole(model, image), run_split(split, image), tolerance=1e-3)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(network=networks(), style=STYLE)
 def test_has_the_same_structure(network: Network, style: Style) -> None:
     """Step by step the network that was written, unless two of its steps can be told from one by no graph."""

@@ -35,7 +35,7 @@ def header(kind: int, meta: int, body: int, call_id: int = 7) -> bytes:
 META = st.dictionaries(st.text(max_size=8), st.integers(-(2**40), 2**40) | st.text(max_size=8) | st.none(), max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from(Kind), st.integers(0, 2**64 - 1), META, st.binary(max_size=3000)), max_size=6),
     st.integers(1, 500),

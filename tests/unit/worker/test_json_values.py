@@ -41,7 +41,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(list(NAMES)).flatmap(lambda kind: arrays.arrays(kind, SHAPES)))
 def test_arrays_survive_json(values):
     """Every array of a type that JSON has numbers for comes back equal, NaN and infinity included."""
@@ -53,7 +53,7 @@ def test_arrays_survive_json(values):
     assert np.array_equal(back, values, equal_nan=values.dtype.kind == "f")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.binary(max_size=10), max_size=4))
 def test_bytes_survive_json(items):
     """Bytes travel in base64."""
@@ -63,7 +63,7 @@ def test_bytes_survive_json(items):
     assert json_values.to_strings(json.loads(json_values.to_text(values)), "it").tolist() == items
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JSON, st.sampled_from([*NAMES.values(), "DT_STRING", "DT_COMPLEX64"]))
 def test_anything_is_an_array_or_refused(value, name):
     """Whatever stands in the JSON, it is an array of the type or InvalidTensor."""
