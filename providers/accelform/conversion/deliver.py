@@ -86,7 +86,8 @@ def deliver(
         output_dir=output_dir,
         name=wanted.name,
         version=wanted.version,
-        source={"digest": source.digest, "framework": source.framework, "kind": source.kind},
+        source={"digest": source.digest, "framework": source.framework, "kind": source.kind}
+        | ({"assumed": "; ".join(source.assumptions)} if source.assumptions else {}),
         split=split,
         fmt=fmt,
         estimate=converted.estimate,

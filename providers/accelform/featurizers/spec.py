@@ -5,7 +5,8 @@
     classifier: {path: classifier.npz, labels: labels.txt}
     preprocess: {order: RGB, scaling_factor: 1.0, resize: aspect}
 
-`weights` may also be `{source: imagenet}` or `{source: seeded, seed: 0}`, `classifier` `{classes: 10, seed: 0}`.
+`weights` may also be `{source: imagenet}` or `{source: seeded, seed: 0}`, `classifier` `{classes: 10, seed: 0}`. A
+Keras file without its network's configuration needs `strides: slim` in `weights`, and may need `batch_norm_epsilon`.
 Paths are relative to the file and stay inside its folder. `classifier` and `preprocess` are optional; what is left out
 of `preprocess` is the family's own. A detector has no classifier but classes itself:
 
@@ -48,15 +49,23 @@ INDEX, DATA = ".index", ".data-00000-of-00001"
 """Endings of a TensorFlow checkpoint's two files."""
 
 MAX_CLASSES = 100_000
+KERAS_ENDINGS = (".h5", ".hdf5", ".keras")
+KERAS_KEYS = ("strides", "batch_norm_epsilon")
+SLIM_STRIDES = "slim"
 WEIGHT_SOURCES = ("file", "imagenet", "seeded")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileWeights:
-    """Weights from a file beside the specification; `width_multiplier` 1/k: its channel counts are a k-th."""
+    """Weights from a file beside the specification; `width_multiplier` 1/k: its channel counts are a k-th.
+
+    `strides` and `batch_norm_epsilon` say of a Keras file without a configuration what that would have said.
+    """
 
     path: str
     width_multiplier: float = 1.0
+    strides: str | None = None
+    batch_norm_epsilon: float | None = None
 
     @property
     def width_divisor(self) -> int:
@@ -187,9 +196,12 @@ class _Reader:
             return SeededWeights()
         source = section.get("source")
         if source == "file":
-            self._only(section, "weights.", ("source", "path", "width_multiplier"))
+            self._only(section, "weights.", ("source", "path", "width_multiplier", *KERAS_KEYS))
+            path = self._path(section, "weights.path")
             return FileWeights(
-                path=self._path(section, "weights.path"), width_multiplier=self._width_multiplier(section, family)
+                path=path,
+                width_multiplier=self._width_multiplier(section, family),
+                **self._of_keras(section, path),
             )
         if source == "imagenet":
             self._only(section, "weights.", ("source",))
@@ -204,6 +216,24 @@ class _Reader:
             return SeededWeights(seed=self._whole(section, "weights.seed", default=0, low=0, high=2**32 - 1))
         self.problems.append(f"weights.source is {source!r}; known: {', '.join(WEIGHT_SOURCES)}")
         return SeededWeights()
+
+    def _of_keras(self, section: Mapping[str, Any], path: str) -> dict[str, Any]:
+        given = {key: section[key] for key in KERAS_KEYS if section.get(key) is not None}
+        if given and path and not path.lower().endswith(KERAS_ENDINGS):
+            self.problems.append(
+                f"weights.{next(iter(given))} is given, but {path} is no Keras file; it is for "
+                f"{', '.join(KERAS_ENDINGS)}"
+            )
+        strides, epsilon = given.get("strides"), given.get("batch_norm_epsilon")
+        if strides not in (None, SLIM_STRIDES):
+            self.problems.append(
+                f"weights.strides is {strides!r}; known: {SLIM_STRIDES} (the last unit of a stage strides, on its 3x3 "
+                "convolution). Networks that stride elsewhere can't run on the FPGA"
+            )
+        if epsilon is not None and not (_is_number(epsilon) and 0 < epsilon < 1):
+            self.problems.append(f"weights.batch_norm_epsilon is {epsilon!r}; it must be a number between 0 and 1")
+            del given["batch_norm_epsilon"]
+        return given
 
     def _classifier(self, raw: Mapping[str, Any]) -> FileClassifier | SeededClassifier | None:
         if raw.get("classifier") is None:

@@ -11,6 +11,8 @@ from accelform.conversion.split import SplitModel, TensorInfo
 from accelform.errors import InvalidWeights
 from accelform.featurizers.families import FAMILIES, IMAGE_TENSOR, INPUT_ALIAS, OUTPUT_ALIAS, Family
 from accelform.featurizers.spec import (
+    KERAS_ENDINGS,
+    KERAS_KEYS,
     FeaturizerSpec,
     FileClassifier,
     FileWeights,
@@ -33,12 +35,16 @@ WHAT = "a featurizer specification"
 
 Progress = Callable[[str], None]
 
-_FITTING: dict[tuple[FeaturizerSpec, tuple[str, ...]], int | None] = {}
-"""Contents already found to fit, with the number of classes: one preview reads the same source several times."""
+_FITTING: dict[tuple[FeaturizerSpec, tuple[str, ...]], tuple[int | None, tuple[str, ...]]] = {}
+"""Contents already found to fit, with the number of classes and what was assumed: one preview reads the same source
+several times."""
+
+KERAS_READING = 2
+"""Changes whenever the same Keras file would give other weights; part of the identity where there is one."""
 
 
-def read_featurizer(path: Path, text: str) -> ModelSource:
-    """Reads a specification and looks at the files that it names.
+def read_featurizer(path: Path, text: str, progress: Progress = lambda _: None) -> ModelSource:
+    """Reads a specification and looks at the files that it names; `progress` gets a line per assumption.
 
     Raises:
         ModelSourceMissing: a file that it names is missing, unreadable, or outside its folder.
@@ -49,18 +55,19 @@ def read_featurizer(path: Path, text: str) -> ModelSource:
     family = FAMILIES[spec.featurizer]
     folder = path.parent
     files = (describe(path, path.name), *(describe(inside(folder, name), name) for name in spec.paths))
-    classes = _classes(spec, family, files)
+    classes, assumptions = _classes(spec, family, files)
+    for assumption in assumptions:
+        progress(f"{path.name}: {assumption}")
     labels: tuple[str, ...] = ()
     if isinstance(spec.classifier, FileClassifier) and spec.classifier.labels is not None:
         labels = read_labels(folder / spec.classifier.labels, classes=classes)
     if spec.labels is not None:
         labels = read_labels(folder / spec.labels, classes=spec.classes)
     network = family.network(classes=spec.classes)
-    settings = {"spec": asdict(spec) | {"weights_source": type(spec.weights).__name__}}
     return ModelSource(
         path=path,
         kind=KIND,
-        digest=content_digest(KIND, settings, files[1:]),
+        digest=content_digest(KIND, identity_settings(spec), files[1:]),
         framework=FRAMEWORK,
         family=family.name,
         network=network,
@@ -71,7 +78,21 @@ def read_featurizer(path: Path, text: str) -> ModelSource:
         files=files,
         preprocess=spec.preprocess,
         spec=spec,
+        assumptions=assumptions,
     )
+
+
+def identity_settings(spec: FeaturizerSpec) -> dict[str, object]:
+    """What counts for identity beside the files."""
+    plain = asdict(spec)
+    if isinstance(spec.weights, FileWeights):
+        plain["weights"] = {
+            key: value for key, value in plain["weights"].items() if key not in KERAS_KEYS or value is not None
+        }
+    settings: dict[str, object] = {"spec": plain | {"weights_source": type(spec.weights).__name__}}
+    if any(name.lower().endswith(KERAS_ENDINGS) for name in spec.paths):
+        settings["keras_reading"] = KERAS_READING
+    return settings
 
 
 def open_featurizer(source: ModelSource, progress: Progress) -> SplitModel:
@@ -128,21 +149,23 @@ def load_variables(source: ModelSource, progress: Progress = lambda _: None) -> 
     return widen(variables, narrow, source.network, classifier=tuple(family.classifier_variables(1)))
 
 
-def _classes(spec: FeaturizerSpec, family: Family, files: tuple[SourceFile, ...]) -> int | None:
-    """The length of the prediction; raises where weights or classifier don't fit the family."""
+def _classes(spec: FeaturizerSpec, family: Family, files: tuple[SourceFile, ...]) -> tuple[int | None, tuple[str, ...]]:
+    """The length of the prediction, and what was assumed; raises where weights or classifier don't fit the family."""
     key = (spec, tuple(file.sha256 for file in files))
     if key not in _FITTING:
-        _FITTING[key] = _fitting_classes(spec, family, files[0].path.parent)
+        told: list[str] = []
+        classes = _fitting_classes(spec, family, files[0].path.parent, told.append)
+        _FITTING[key] = classes, tuple(told)
     return _FITTING[key]
 
 
-def _fitting_classes(spec: FeaturizerSpec, family: Family, folder: Path) -> int | None:
+def _fitting_classes(spec: FeaturizerSpec, family: Family, folder: Path, say: Progress) -> int | None:
     from accelform.featurizers.weights import load, load_classifier
 
     biases_name = _classifier_names(family)[1]
     own: int | None = None
     if isinstance(spec.weights, FileWeights):
-        arrays = load(spec.weights, folder=folder, family=family, classes=spec.classes)
+        arrays = load(spec.weights, folder=folder, family=family, classes=spec.classes, progress=say)
         own = arrays[biases_name].shape[0] if biases_name in arrays else None
     elif isinstance(spec.weights, ImagenetWeights):
         own = family.default_classes

@@ -43,6 +43,7 @@ class ModelSource:
         preprocess: set where the wire carries encoded images
         spec: the featurizer specification, for that kind
         import_log: what TensorFlow said when it read the files, for the kinds that need it
+        assumptions: what the files left open, and what was taken for it; told at every reading
     """
 
     path: Path
@@ -60,6 +61,7 @@ class ModelSource:
     preprocess: Preprocess | None = None
     spec: FeaturizerSpec | None = None
     import_log: Path | None = field(default=None, compare=False)
+    assumptions: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:

@@ -43,7 +43,7 @@ def read_source(
         if found.kind == FEATURIZER:
             from accelform.sources.featurizer import read_featurizer
 
-            return read_featurizer(found.entry, found.text)
+            return read_featurizer(found.entry, found.text, progress)
         from accelform.sources.networks import read_network
 
         return read_network(found, path, inputs=input_tensors, outputs=output_tensors, progress=progress)

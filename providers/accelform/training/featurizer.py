@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ class Featurizer:
         is_training: bool = True,
         widened_by: int = 1,
         in_order: bool = False,
+        strides: str | None = None,
+        batch_norm_epsilon: float | None = None,
     ) -> None:
         """Makes the layers and takes over weights; without any they are random, to be trained from the beginning.
 
@@ -65,6 +68,7 @@ class Featurizer:
             classes: a detector's, the background not counted
             is_training: batch norm takes the batch's statistics while Keras trains; else always the running ones
             widened_by, in_order: see `Settings`
+            strides, batch_norm_epsilon: of a Keras file with weights only, as in a featurizer specification
 
         Raises:
             InvalidWeights: the weights don't fit; the message lists every problem.
@@ -89,6 +93,7 @@ class Featurizer:
         )
         self.classifier: Classifier | None = None
         self._found: dict[str, Floats] = {}
+        self._declared = {"strides": strides, "batch_norm_epsilon": batch_norm_epsilon}
         if weights is not None:
             self._take_over(weights)
         if custom_weights_directory is not None:
@@ -200,13 +205,22 @@ class Featurizer:
         """
         self._take_over(newest_weights(Path(path)))
 
+    def _read(self, file: Path) -> dict[str, Floats]:
+        return read_file(
+            file,
+            family=self.family,
+            network=self.layers.network,
+            declared=self._declared,
+            say=lambda line: warnings.warn(line, stacklevel=4),
+        )
+
     def _take_over(self, weights: Weights) -> None:
         if isinstance(weights, Mapping):
             arrays, origin = dict(weights), "the given arrays"
         else:
             if not Path(weights).is_file():
                 raise ModelSourceMissing(f"{weights} is missing or no file. Check the path of the weights.")
-            arrays, origin = read_file(Path(weights), scope=self.layers.network.name), str(weights)
+            arrays, origin = self._read(Path(weights)), str(weights)
         self.layers.assign(arrays, origin=origin)
         names = self.family.classifier_variables(1, width_divisor=self.width_divisor)
         self._found = {name: arrays[name] for name in names if name in arrays}

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from tests.unit.featurizers.conftest import NARROW
 
 from accelform.errors import (
     InvalidWeights,
@@ -21,6 +23,8 @@ from accelform.errors import (
 from accelform.featurizers.families import FAMILIES
 from accelform.featurizers.forecast import forecast
 from accelform.sources import TensorInfo, read_source
+from accelform.sources.featurizer import identity_settings
+from accelform_runtime.network.steps import BATCH_NORM_PARTS
 
 WriteModel = Callable[..., Path]
 
@@ -195,3 +199,57 @@ def test_importing_stays_light() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert result.stdout.strip() == "[]"
+
+
+def write_keras_weights(folder: Path) -> Path:
+    """Weights alone, in layers named as Keras applications name them."""
+    layers = {"conv1": f"{NARROW.name}/conv1"} | {
+        f"conv{block + 1}_block{unit}_{part}": f"{NARROW.name}/block{block}/unit_{unit}/bottleneck_v1/{name}"
+        for block, units in enumerate((3, 4, 6, 3), start=1)
+        for unit in range(1, units + 1)
+        for part, name in enumerate(("shortcut", "conv1", "conv2", "conv3"))
+    }
+    names = {"weights": "conv/kernel", **{part: f"bn/{part}" for part in BATCH_NORM_PARTS}}
+    by_step = {step: layer for layer, step in layers.items()}
+    with h5py.File(folder / "resnet.weights.h5", "w") as file:
+        for variable, shape in NARROW.variables().items():
+            step, _, part = variable.replace("/BatchNorm", "").rpartition("/")
+            file[f"{by_step[step]}_{names[part]}:0"] = np.ones(shape, np.float32)
+    return folder / "resnet.weights.h5"
+
+
+def test_what_a_keras_file_leaves_open_is_said_in_the_specification(tmp_path: Path) -> None:
+    """Strides must be; an epsilon may, and what is assumed is told at every reading and kept with the source."""
+    path = write_keras_weights(tmp_path)
+    weights = f"source: file, path: {path.name}, width_multiplier: 0.015625"
+    silent = write_spec(tmp_path, f"weights: {{{weights}}}")
+    with pytest.raises(InvalidWeights, match="add strides: slim"):
+        read_source(silent)
+
+    said = write_spec(tmp_path, f"weights: {{{weights}, strides: slim}}")
+    told: list[str] = []
+    source = read_source(said, progress=told.append)
+    again = read_source(said, progress=told.append)
+
+    assert (len(told), told[0], again.assumptions) == (2, told[1], source.assumptions)
+    assert "1.001e-05 was taken" in source.assumptions[0]
+    exact = read_source(write_spec(tmp_path, f"weights: {{{weights}, strides: slim, batch_norm_epsilon: 0.001}}"))
+    assert exact.assumptions == ()
+    assert exact.digest != source.digest
+
+
+def test_settings_of_keras_files_are_not_in_other_identities(write_model: WriteModel) -> None:
+    """A stack that was deployed before there were such settings has nothing to update."""
+    spec = read_source(write_model()).spec
+    assert spec is not None
+    assert identity_settings(spec) == {
+        "spec": {
+            "featurizer": "resnet50",
+            "weights": {"path": "featurizer.npz", "width_multiplier": 0.015625},
+            "classifier": {"path": "classifier.npz", "labels": "labels.txt"},
+            "preprocess": {"order": "RGB", "scaling_factor": 1.0, "keep_aspect_ratio": True},
+            "classes": None,
+            "labels": None,
+            "weights_source": "FileWeights",
+        }
+    }

@@ -6,15 +6,19 @@ import io
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from accelform.errors import InvalidWeights, WeightsUnreadable
+from accelform.featurizers.families import FAMILIES
 from accelform.featurizers.networks.resnet_v1 import BATCH_NORM_EPSILON
-from accelform.featurizers.weights.keras import KERAS_EPSILON, read_keras
+from accelform.featurizers.weights import keras
+from accelform.featurizers.weights.keras import KERAS_EPSILON, Declared
 
 DATA = Path(__file__).parent / "data"
 UNIT = "resnet_v1_50/block1/unit_1/bottleneck_v1"
@@ -25,6 +29,22 @@ LAYERS = {
     "conv2_block1_2": f"{UNIT}/conv2",
     "conv2_block1_3": f"{UNIT}/conv3",
 }
+
+
+SLIM = Declared(strides="slim")
+
+
+def read_keras(
+    path: Path, declared: Declared | None = SLIM, told: list[str] | None = None, family: str = "resnet50"
+) -> dict[str, np.ndarray]:
+    row = FAMILIES[family]
+    return keras.read_keras(
+        path,
+        network=row.network(width_divisor=32),
+        classifier=tuple(row.classifier_variables(1)),
+        declared=declared,
+        say=(told if told is not None else []).append,
+    )
 
 
 @pytest.fixture
@@ -92,22 +112,196 @@ def test_later_stages_and_units_get_their_places(tmp_path: Path) -> None:
     }
 
 
+def with_config(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
+    """The fixture's model with another configuration: `change` gets a layer's configuration and the layer."""
+    with zipfile.ZipFile(DATA / "model.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+        content = archive.read("model.weights.h5")
+    for layer in config["config"]["layers"]:
+        change(layer["config"], layer)
+    if path.suffix == ".h5":
+        shutil.copy(DATA / "model.h5", path)
+        with h5py.File(path, "a") as file:
+            file.attrs["model_config"] = json.dumps(config)
+    else:
+        with zipfile.ZipFile(path, "w") as new:
+            new.writestr("config.json", json.dumps(config))
+            new.writestr("model.weights.h5", content)
+    return path
+
+
+def setting(layer: str, **changes: object) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def change(config: dict[str, Any], row: dict[str, Any]) -> None:
+        if config.get("name") == layer:
+            row.update({key: changes.pop(key) for key in list(changes) if key == "class_name"})
+            config.update(changes)
+
+    return change
+
+
 @pytest.mark.parametrize("kind", ["keras", "h5"])
 def test_strides_in_the_first_unit_are_refused(tmp_path: Path, kind: str) -> None:
     """A configuration like Keras applications' own ResNet50 says that the weights belong to another network."""
-    layer = {"class_name": "Conv2D", "config": {"name": "conv3_block1_1_conv", "strides": [2, 2]}}
-    config = json.dumps({"class_name": "Functional", "config": {"layers": [layer]}})
-    path = tmp_path / f"model.{kind}"
-    if kind == "h5":
-        shutil.copy(DATA / "model.h5", path)
-        with h5py.File(path, "a") as file:
-            file.attrs["model_config"] = config
-    else:
-        with zipfile.ZipFile(DATA / "model.keras") as old, zipfile.ZipFile(path, "w") as new:
-            new.writestr("config.json", config)
-            new.writestr("model.weights.h5", old.read("model.weights.h5"))
-    with pytest.raises(InvalidWeights, match=r"conv3_block1_1_conv \[2, 2\].*strides in the last unit"):
+    path = with_config(tmp_path / f"model.{kind}", setting("conv2_block1_1_conv", strides=[2, 2]))
+    with pytest.raises(InvalidWeights, match=r"(?s)last unit of a stage.*conv2_block1_1_conv has strides \[2, 2\]"):
         read_keras(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (setting("conv2_block1_2_conv", dilation_rate=[2, 2]), "conv2_block1_2_conv has dilation_rate [2, 2]"),
+        (setting("conv2_block1_2_conv", padding="valid"), "padded by [0, 0, 0, 0]"),
+        (setting("conv1_pad", padding=[[2, 3], [2, 3]]), "conv1_conv reads maps padded by [2, 2, 3, 3]"),
+        (setting("conv2_block1_2_conv", groups=2), "has 2 groups"),
+        (setting("conv2_block1_2_conv", activation="relu"), "has the activation relu before its batch norm"),
+        (setting("predictions", activation="sigmoid"), "predictions ends in sigmoid"),
+        (setting("conv1_pad", class_name="Rescaling"), "conv1_pad is a layer Rescaling"),
+        (setting("conv1_pad", class_name="MaxPooling2D", pool_size=[3, 3], strides=[2, 2], padding="valid"),
+         "conv1_pad reads maps padded by [0, 0, 0, 0] (top, left, bottom, right), the FPGA's by [0, 0, 1, 1]"),
+        (setting("conv1_pad", class_name="Activation", activation="gelu"), "conv1_pad is gelu"),
+        (setting("conv1_pad", class_name="ReLU", max_value=6.0), "conv1_pad is a ReLU with max_value"),
+    ],
+)  # fmt: skip
+def test_what_would_give_other_answers_is_refused(tmp_path: Path, change: Any, said: str) -> None:
+    """Each setting of a layer that the arrays don't show."""
+    path = with_config(tmp_path / "model.keras", change)
+    with pytest.raises(InvalidWeights) as caught:
+        read_keras(path)
+    assert said in str(caught.value)
+    assert "model.keras computes otherwise" in str(caught.value)
+
+
+def test_every_difference_is_told_at_once(tmp_path: Path) -> None:
+    """As every other message of a model."""
+    path = with_config(tmp_path / "model.keras", lambda config, _: config.update(strides=[3, 3], activation="tanh"))
+    with pytest.raises(InvalidWeights, match=r"(?s)conv1_conv has strides.*conv1_conv has the activation tanh"):
+        read_keras(path)
+
+
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+def test_each_batch_norms_epsilon_is_the_configurations(tmp_path: Path, kind: str) -> None:
+    """Keras's own default is a hundred times Keras applications'; a layer without the key has the default."""
+
+    def change(config: dict[str, Any], row: dict[str, Any]) -> None:
+        if config["name"] == "conv1_bn":
+            config["epsilon"] = 0.25
+        elif row["class_name"] == "BatchNormalization":
+            del config["epsilon"]
+
+    told: list[str] = []
+    result = read_keras(with_config(tmp_path / f"model.{kind}", change), Declared(), told)
+
+    layers = np.load(DATA / "layers.npz")
+    for keras_name, slim_name in LAYERS.items():
+        epsilon = 0.25 if keras_name == "conv1" else 1e-3
+        moved = result[f"{slim_name}/BatchNorm/moving_variance"] + BATCH_NORM_EPSILON
+        np.testing.assert_allclose(moved, layers[f"{keras_name}_bn/moving_variance"] + epsilon, rtol=1e-6)
+    assert [line for line in told if "epsilon" in line] == []
+
+
+def test_weights_alone_do_not_say_where_they_stride(real_files: dict[str, Path]) -> None:
+    """The specification must; the epsilon that is assumed is told, or is the specification's."""
+    path = real_files["weights"]
+    with pytest.raises(InvalidWeights, match=r"first unit of a stage.*strides in the last unit.*strides: slim"):
+        read_keras(path, Declared())
+
+    told: list[str] = []
+    usual = read_keras(path, SLIM, told)
+    assert len(told) == 1
+    assert "1.001e-05 was taken" in told[0]
+    assert "batch_norm_epsilon" in told[0]
+
+    said: list[str] = []
+    other = read_keras(path, Declared(strides="slim", batch_norm_epsilon=1e-3), said)
+    name = "resnet_v1_50/conv1/BatchNorm/moving_variance"
+    np.testing.assert_allclose(other[name] - usual[name], 1e-3 - KERAS_EPSILON, rtol=1e-3)
+    assert said == []
+
+
+def test_the_specification_does_not_overrule_the_file(real_files: dict[str, Path]) -> None:
+    """A configuration counts; who says otherwise is told."""
+    with pytest.raises(InvalidWeights, match=r"conv1_bn has the epsilon 1.001e-05, the specification says 0.001"):
+        read_keras(real_files["keras"], Declared(batch_norm_epsilon=1e-3))
+
+
+def test_scores_become_probabilities_and_that_is_told(real_files: dict[str, Path]) -> None:
+    """The fixture's predictions have no softmax; the service's have."""
+    told: list[str] = []
+    read_keras(real_files["keras"], Declared(), told)
+    assert told == ["predictions in model.keras gives scores; the service's prediction is their softmax"]
+
+
+def test_a_classifier_does_not_ask_for_strides(real_files: dict[str, Path]) -> None:
+    """What stands before it is another file's."""
+    assert "resnet_v1_50/logits/weights" in read_keras(real_files["weights"], None)
+
+
+def test_batch_norms_without_scale_or_centre(tmp_path: Path) -> None:
+    """The configuration says which variables there are; the others are one and zero."""
+    path = with_config(tmp_path / "model.keras", setting("conv1_bn", scale=False))
+    content = io.BytesIO(zipfile.ZipFile(path).read("model.weights.h5"))
+    with h5py.File(content, "a") as file:
+        group = file["layers/batch_normalization/vars"]
+        beta, mean, variance = (group[str(index)][()] for index in (1, 2, 3))
+        for index, array in enumerate((beta, mean, variance)):
+            group[str(index)][...] = array
+        del group["3"]
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", config)
+        archive.writestr("model.weights.h5", content.getvalue())
+
+    result = read_keras(path)
+
+    layers = np.load(DATA / "layers.npz")
+    norm = "resnet_v1_50/conv1/BatchNorm"
+    assert (result[f"{norm}/gamma"] == 1).all()
+    np.testing.assert_array_equal(result[f"{norm}/beta"], layers["conv1_bn/beta"])
+
+
+@pytest.mark.parametrize("place", ["/", "model_weights"])
+def test_kernels_of_theano_are_refused(tmp_path: Path, place: str) -> None:
+    """It turned them around; the same arrays mean another convolution."""
+    path = tmp_path / "model.h5"
+    shutil.copy(DATA / "model.h5", path)
+    with h5py.File(path, "a") as file:
+        file[place].attrs["backend"] = "theano"
+    with pytest.raises(InvalidWeights, match="Keras on theano"):
+        read_keras(path)
+
+
+def test_what_training_leaves_behind_is_passed_over(real_files: dict[str, Path]) -> None:
+    """An optimizer's state and the seeds of dropout are no weights."""
+    before = read_keras(real_files["weights"])
+    with h5py.File(real_files["weights"], "a") as file:
+        file["optimizer/vars/0"] = np.zeros(3, np.float32)
+        file["layers/dropout/seed_generator/vars/0"] = np.zeros(2, np.uint32)
+    assert set(read_keras(real_files["weights"])) == set(before)
+
+
+@pytest.mark.parametrize("family", ["resnet50", "vgg16", "densenet121", "ssd_vgg"])
+def test_our_own_layers_are_read_by_their_steps(tmp_path: Path, family: str) -> None:
+    """As Keras files them, under a class and with the name as an attribute, variables by number."""
+    row = FAMILIES[family]
+    network, random = row.network(width_divisor=32), np.random.default_rng(0)
+    layers = {step.name: step.variables() for step in network.steps if hasattr(step, "variables")}
+    if row.classifier is not None:
+        layers["classifier"] = row.classifier_variables(4, width_divisor=32)
+    expected = {}
+    with h5py.File(tmp_path / "best.weights.h5", "w") as file:
+        for index, (name, variables) in enumerate(layers.items()):
+            group = file.create_group(f"layers/a_layer_{index}/vars")
+            group.attrs["name"] = name.replace("/", ".")
+            for number, (variable, shape) in enumerate(variables.items()):
+                expected[variable] = random.uniform(size=shape).astype(np.float32)
+                group[str(number)] = expected[variable]
+
+    result = read_keras(tmp_path / "best.weights.h5", Declared(), family=family)
+
+    assert set(result) == set(expected)
+    assert all(np.array_equal(result[name], array) for name, array in expected.items())
 
 
 def test_links_and_outside_storage_are_refused(tmp_path: Path) -> None:

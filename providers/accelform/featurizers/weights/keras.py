@@ -1,28 +1,28 @@
 """Weights from Keras files, read as data only: no layer is built, no configuration is executed, nothing is unpickled.
 
-Files: `.h5` (a model or its weights, legacy or Keras 3's `.weights.h5`) and `.keras`. Arrays, in either of two ways:
+Files: `.h5` (a model or its weights, legacy or Keras 3's `.weights.h5`) and `.keras`. Arrays, in any of three ways:
 
 - saved under tf-slim's names themselves, e.g. a data set `resnet_v1_50/conv1/weights`;
+- of a model on `accelform.training`'s layers, as Keras saves it whole or its weights: a layer of each step, and the
+  layer `classifier`;
 - for a ResNet, in layers named as Keras applications name ResNet50's: `conv1_conv`, `conv1_bn`, then for stage
   s = 2..5, unit u and part p = 0..3 (0 is the shortcut) `conv{s}_block{u}_{p}_conv` and `..._bn`, and `predictions`.
   Becomes `resnet_v1_50/block{s-1}/unit_{u}/bottleneck_v1/{shortcut,conv1,conv2,conv3}/...` and
   `resnet_v1_50/logits/...` (or those of `resnet_v1_152`).
-  A convolution's bias is taken into its batch norm's moving mean, and Keras's larger epsilon (1.001e-5) into the
-  variance; both leave the function as it was.
 
 Keras applications' own ResNet50 puts the stride on the FIRST unit of a stage, on its 1x1 convolution; tf-slim's, which
-the FPGA runs, on the LAST unit's 3x3. A file whose configuration says so is refused. A file with weights only doesn't
-tell, so train with tf-slim's strides before saving it.
+the FPGA runs, on the LAST unit's 3x3. A configuration tells it, and the epsilon of each batch norm; weights alone
+don't: then the specification must say `strides: slim`.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,38 +30,71 @@ import h5py
 import numpy as np
 
 from accelform.errors import InvalidWeights, WeightsUnreadable
-from accelform.featurizers.networks.resnet_v1 import BATCH_NORM_EPSILON
 from accelform.featurizers.weights.arrays import MAX_TOTAL_BYTES, Budget
+from accelform.featurizers.weights.keras_config import Layer, differences, epsilon_of, layers_of
+from accelform.featurizers.weights.keras_names import kind_of, renamed, slim_of, sorted_out
+from accelform_runtime.network.network import Network
 
 KERAS_EPSILON = 1.001e-5
 """The batch-norm epsilon of Keras applications' ResNets."""
 
 MAX_CONFIG_BYTES = 16 << 20
+MAX_MEMBER_BYTES = 3 << 30
+"""Of an archive's weights with an optimizer's state, which is not read."""
+
 MAX_DEPTH = 16
+MAX_SHOWN = 20
+FLIPPING_BACKENDS = ("theano", "cntk")
+_LEFT_BEHIND = {True: ("optimizer", "optimizer_weights", "seed_generator"), False: ("seed_generator",)}
+"""Groups of what training leaves behind, by whether they are at the top."""
+
 _PLAIN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-_PARTS = {"0": "shortcut", "1": "conv1", "2": "conv2", "3": "conv3"}
-_VARIABLES = {
-    "conv": ("kernel", "bias"),
-    "bn": ("gamma", "beta", "moving_mean", "moving_variance"),
-    "predictions": ("kernel", "bias"),
-}
-_LAYER = re.compile(r"^(?:conv1|conv(?P<stage>[2-5])_block(?P<unit>\d+)_(?P<part>[0-3]))_(?P<kind>conv|bn)$")
+
+Say = Callable[[str], None]
 
 
-def read_keras(path: Path, *, scope: str = "resnet_v1_50") -> dict[str, np.ndarray]:
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What a specification says of a file that doesn't say it itself.
+
+    Attributes:
+        strides: "slim": its network strides as tf-slim's, or None
+        batch_norm_epsilon: of all its batch norms; None: Keras applications'
+    """
+
+    strides: str | None = None
+    batch_norm_epsilon: float | None = None
+
+
+def read_keras(
+    path: Path,
+    *,
+    network: Network,
+    classifier: Sequence[str] = (),
+    declared: Declared | None = None,
+    say: Say = lambda _: None,
+) -> dict[str, np.ndarray]:
     """Read the arrays under tf-slim's names; layers of other names keep theirs, for the check to report.
+
+    Args:
+        network: what the arrays are for
+        classifier: variables of the family's default classifier
+        declared: None where only the classifier counts, so that it does not matter what stands before it
+        say: gets a line about each thing that the file left open and that was assumed
 
     Raises:
         WeightsUnreadable: no Keras file, damaged, too large, or with links or compression that reach outside it.
-        InvalidWeights: its configuration puts the strides where the FPGA's network doesn't.
+        InvalidWeights: its network computes otherwise than the FPGA's, or it doesn't say and neither does `declared`.
     """
     try:
         if zipfile.is_zipfile(path):
-            config, layers = _read_archive(path)
+            config, arrays = _read_archive(path)
         else:
-            config, layers = _read_h5(path, path.name)
-        _check_strides(config, path.name, scope)
-        return _renamed(layers, scope)
+            config, arrays = _read_h5(path, path.name)
+        result, layers = sorted_out(arrays, network, classifier)
+        if layers:
+            result |= _from_applications(layers, config, path.name, network, declared, say)
+        return result
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise WeightsUnreadable(
             f"{path.name} can't be read as a Keras file: {' '.join(str(error).split())}. "
@@ -69,14 +102,89 @@ def read_keras(path: Path, *, scope: str = "resnet_v1_50") -> dict[str, np.ndarr
         ) from error
 
 
+def _from_applications(
+    layers: Mapping[str, Mapping[str, np.ndarray]],
+    config: Any,
+    origin: str,
+    network: Network,
+    declared: Declared | None,
+    say: Say,
+) -> dict[str, np.ndarray]:
+    described = layers_of(config)
+    epsilon = KERAS_EPSILON
+    featurizer = [name for name in layers if kind_of(name) in ("conv", "bn")]
+    if declared is not None and featurizer:
+        epsilon = declared.batch_norm_epsilon or KERAS_EPSILON
+        if undescribed := [name for name in featurizer if name not in described]:
+            _need_strides(declared, undescribed, origin, network.name)
+            if declared.batch_norm_epsilon is None and any(kind_of(name) == "bn" for name in undescribed):
+                say(
+                    f"{origin} does not say the epsilon of its batch norms; {KERAS_EPSILON:g} was taken, Keras "
+                    "applications'. If it is another, say so with batch_norm_epsilon in weights, or bring the whole "
+                    "model (model.save)"
+                )
+        _compare(described, declared, origin, network)
+        if (head := described.get("predictions")) is not None and head.config.get("activation") in (None, "linear"):
+            say(f"predictions in {origin} gives scores; the service's prediction is their softmax")
+
+    def of(name: str) -> float:
+        return epsilon_of(described[name]) if name in described else epsilon
+
+    def omitted(name: str) -> list[str]:
+        settings: Mapping[str, Any] = described[name].config if name in described and kind_of(name) == "bn" else {}
+        return [part for key, part in (("scale", "gamma"), ("center", "beta")) if settings.get(key) is False]
+
+    return renamed(layers, network.name, of, omitted)
+
+
+def _need_strides(declared: Declared, layers: Sequence[str], origin: str, scope: str) -> None:
+    if declared.strides is None:
+        raise InvalidWeights(
+            f"{origin} holds weights without their network's configuration ({layers[0]} and {len(layers) - 1} more "
+            "layers), so it does not say where that strides, and other strides are other answers: Keras applications' "
+            f"own ResNets stride in the first unit of a stage, on its 1x1 convolution; the FPGA's {scope} is tf-slim's "
+            "and strides in the last unit, on its 3x3. If yours was trained with tf-slim's strides, add strides: slim "
+            "to weights; or bring the whole model (model.save), which says it. With the other strides it can't run on "
+            "the FPGA: train it with tf-slim's, or use weights: {source: imagenet}."
+        )
+
+
+def _compare(described: Mapping[str, Layer], declared: Declared, origin: str, network: Network) -> None:
+    scope = network.name
+    found = differences(described, network, lambda name: slim_of(scope, name))
+    if declared.batch_norm_epsilon is not None:
+        found += [
+            f"{layer.name} has the epsilon {epsilon_of(layer):g}, the specification says "
+            f"{declared.batch_norm_epsilon:g}; leave batch_norm_epsilon out, the file's own counts"
+            for layer in described.values()
+            if kind_of(layer.name) == "bn" and epsilon_of(layer) != declared.batch_norm_epsilon
+        ]
+    if found:
+        listed = "".join(f"\n  - {problem}" for problem in found[:MAX_SHOWN])
+        if len(found) > MAX_SHOWN:
+            listed += f"\n  - and {len(found) - MAX_SHOWN} more"
+        why = ""
+        if any(" has strides " in problem for problem in found):
+            why = (
+                ". That is tf-slim's and strides in the last unit of a stage, on its 3x3 convolution; Keras "
+                "applications' ResNets stride in the first unit, on its 1x1"
+            )
+        raise InvalidWeights(
+            f"The network in {origin} computes otherwise than the FPGA's {scope}{why}. Train it as the FPGA computes, "
+            f"or use weights: {{source: imagenet}}. {len(found)} difference(s):{listed}"
+        )
+
+
 def _read_archive(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     with zipfile.ZipFile(path) as archive:
-        weights = archive.getinfo("model.weights.h5")
-        if weights.file_size > MAX_TOTAL_BYTES:
-            raise ValueError(f"its weights take more than {MAX_TOTAL_BYTES >> 20} MiB")
         config = None
         if "config.json" in archive.namelist():
             config = json.loads(_limited(archive, archive.getinfo("config.json"), MAX_CONFIG_BYTES))
+        weights = archive.getinfo("model.weights.h5")
+        if weights.compress_type == zipfile.ZIP_STORED and weights.file_size <= MAX_MEMBER_BYTES:
+            # Read where it lies: beside the weights there may be an optimizer's state of twice their size.
+            with archive.open(weights) as stream:
+                return config, _read_h5(stream, path.name)[1]
         content = io.BytesIO(_limited(archive, weights, MAX_TOTAL_BYTES))
     _, layers = _read_h5(content, path.name)
     return config, layers
@@ -92,10 +200,23 @@ def _read_h5(source: Path | IO[bytes], origin: str) -> tuple[Any, dict[str, np.n
     """Return the model's configuration, if the file has one, and all arrays by their path in the file."""
     with h5py.File(source, "r") as file:
         config = file.attrs.get("model_config")
+        _check_backend(file, origin)
         arrays: dict[str, np.ndarray] = {}
         _collect(file, "", arrays, Budget(origin), depth=0)
         parsed = json.loads(config) if isinstance(config, (str, bytes)) and len(config) <= MAX_CONFIG_BYTES else None
     return parsed, arrays
+
+
+def _check_backend(file: h5py.File, origin: str) -> None:
+    """Theano's convolutions turned the kernel around; arrays of its files mean other kernels."""
+    for group in (file, file.get("model_weights", file)):
+        backend = group.attrs.get("backend", b"")
+        text = backend.decode("ascii", "replace") if isinstance(backend, bytes) else str(backend)
+        if text in FLIPPING_BACKENDS:
+            raise InvalidWeights(
+                f"{origin} was written by Keras on {text}, whose convolution kernels are not TensorFlow's. Load it "
+                "there, and save it from Keras on TensorFlow."
+            )
 
 
 def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], budget: Budget, *, depth: int) -> None:
@@ -103,7 +224,7 @@ def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], budg
         raise ValueError(f"groups are nested more than {MAX_DEPTH} deep")
     for name in group:
         path = f"{prefix}{name}"
-        if prefix == "" and name in ("optimizer", "optimizer_weights"):
+        if name in _LEFT_BEHIND[prefix == ""]:
             continue
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"{path} is a link; arrays must be in the file itself")
@@ -135,98 +256,3 @@ def _layer_prefix(group: h5py.Group, prefix: str) -> str:
     """Keras 3 files layers under their class (`layers/conv2d_3/vars/0`) and notes the name as an attribute."""
     name = group.attrs.get("name")
     return f"{name}/" if prefix.endswith("/vars/") and isinstance(name, str) else prefix
-
-
-def _renamed(arrays: Mapping[str, np.ndarray], scope: str) -> dict[str, np.ndarray]:
-    result: dict[str, np.ndarray] = {}
-    layers: dict[str, dict[str, np.ndarray]] = {}
-    is_resnet = scope.startswith("resnet_v1_")
-    for path, array in arrays.items():
-        start = path.find(f"{scope}/")
-        if start == 0 or (start > 0 and path[start - 1] == "/"):
-            result[path[start:].removesuffix(":0")] = array
-            continue
-        names = path.removesuffix(":0").split("/")
-        layer = next((name for name in reversed(names[:-1]) if _kind(name) is not None), None) if is_resnet else None
-        if layer is None:
-            result[path] = array
-        else:
-            layers.setdefault(layer, {})[_variable(layer, names[-1])] = array
-    for layer, variables in layers.items():
-        if _kind(layer) == "bn" and len(variables) != len(_VARIABLES["bn"]):
-            # Keras 3 numbers what there is, so with one missing the numbers would point at the wrong variables.
-            raise ValueError(f"{layer} has {len(variables)} variables instead of {', '.join(_VARIABLES['bn'])}")
-        if _kind(layer) != "bn":
-            result |= _convolution_or_head(scope, layer, variables)
-    for layer, variables in layers.items():
-        if _kind(layer) == "bn":
-            convolution = layers.get(f"{layer.removesuffix('_bn')}_conv", {})
-            result |= _batch_norm(f"{_slim(scope, layer)}/BatchNorm", variables, convolution.get("bias"))
-    return result
-
-
-def _kind(layer: str) -> str | None:
-    if layer == "predictions":
-        return layer
-    match = _LAYER.match(layer)
-    return match["kind"] if match else None
-
-
-def _variable(layer: str, name: str) -> str:
-    """Keras 3 numbers a layer's variables; older files name them."""
-    known = _VARIABLES[_kind(layer) or ""]
-    return known[int(name)] if name.isascii() and name.isdigit() and int(name) < len(known) else name
-
-
-def _slim(scope: str, layer: str) -> str:
-    if layer == "predictions":
-        return f"{scope}/logits"
-    match = _LAYER.match(layer)
-    if match is None or match["stage"] is None:
-        return f"{scope}/conv1"
-    return f"{scope}/block{int(match['stage']) - 1}/unit_{match['unit']}/bottleneck_v1/{_PARTS[match['part']]}"
-
-
-def _convolution_or_head(scope: str, layer: str, variables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    slim = _slim(scope, layer)
-    result = {f"{slim}/{name}": array for name, array in variables.items() if name not in ("kernel", "bias")}
-    if "kernel" in variables:
-        result[f"{slim}/weights"] = variables["kernel"]
-    if layer == "predictions" and "bias" in variables:
-        result[f"{slim}/biases"] = variables["bias"]
-    return result
-
-
-def _batch_norm(slim: str, variables: Mapping[str, np.ndarray], bias: np.ndarray | None) -> dict[str, np.ndarray]:
-    result = {f"{slim}/{name}": array for name, array in variables.items()}
-    mean, variance = variables.get("moving_mean"), variables.get("moving_variance")
-    if bias is not None and mean is not None and bias.shape == mean.shape:
-        result[f"{slim}/moving_mean"] = mean.astype(np.float32) - bias.astype(np.float32)
-    if variance is not None and variance.dtype.kind == "f":
-        result[f"{slim}/moving_variance"] = variance + np.float32(KERAS_EPSILON - BATCH_NORM_EPSILON)
-    return result
-
-
-def _check_strides(config: Any, origin: str, scope: str) -> None:
-    strided = [
-        f"{layer['config']['name']} {layer['config']['strides']}"
-        for layer in _layer_configs(config)
-        if re.fullmatch(r"conv[345]_block1_[01]_conv", str(layer["config"].get("name")))
-        and layer["config"].get("strides") in ([2, 2], 2)
-    ]
-    if strided:
-        raise InvalidWeights(
-            f"The network in {origin} can't run on the FPGA: it strides in the first unit of a stage "
-            f"({', '.join(strided[:3])}), as Keras applications' ResNet50 does; the FPGA's {scope} is tf-slim's, "
-            "which strides in the last unit, on its 3x3. Train with those strides, or use weights: {source: imagenet}."
-        )
-
-
-def _layer_configs(config: Any) -> Iterable[Mapping[str, Any]]:
-    model = config.get("config") if isinstance(config, dict) else None
-    layers = model.get("layers") if isinstance(model, dict) else None
-    if isinstance(layers, list):
-        for layer in layers:
-            if isinstance(layer, dict) and isinstance(layer.get("config"), dict):
-                yield layer
-                yield from _layer_configs(layer)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelform.errors import ModelSourceMissing, WeightsUnreadable
 from accelform.featurizers.families import Family
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from accelform.featurizers.weights.arrays import Shape
+    from accelform_runtime.network.network import Network
 
 FORMATS = (".npz", ".h5", ".hdf5", ".keras", ".onnx", ".ckpt", ".index")
 
@@ -31,7 +32,7 @@ def load(
     """Return every variable of the family's network at the weights' own width, float32 HWIO.
 
     If the source has a classifier of its own, its two arrays come last. `folder` is the specification's; `classes` is
-    a detector's; `progress` gets one line per step of a download.
+    a detector's; `progress` gets one line per step of a download, and per thing that a file left open.
 
     Raises:
         ModelSourceMissing: the file is missing, unreadable, or outside the folder.
@@ -50,7 +51,8 @@ def load(
         arrays, origin = imagenet_weights(family, progress=progress), "the published ImageNet checkpoint"
     else:
         path = _inside(folder, weights.path)
-        arrays, origin = read_file(path, scope=network.name), str(path)
+        declared = {"strides": weights.strides, "batch_norm_epsilon": weights.batch_norm_epsilon}
+        arrays, origin = read_file(path, family=family, network=network, declared=declared, say=progress), str(path)
     from accelform.featurizers.weights.arrays import checked
 
     head = _classifier_shapes(family, weights.width_divisor, None)
@@ -84,7 +86,7 @@ def load_classifier(
 
     network = family.network(width_divisor=width_divisor)
     path = _inside(folder, classifier.path)
-    arrays = read_file(path, scope=network.name)
+    arrays = read_file(path, family=family, network=network)
     biases_name = tuple(family.classifier_variables(1))[1]
     biases = arrays.get(biases_name)
     classes = biases.shape[0] if biases is not None and biases.ndim == 1 else None
@@ -92,8 +94,18 @@ def load_classifier(
     return checked(arrays, expected, origin=str(path), also_fine=network.variables())
 
 
-def read_file(path: Path, *, scope: str) -> dict[str, np.ndarray]:
-    """Return the arrays of one weight file, read by its ending (`FORMATS`), not yet checked against a network."""
+def read_file(
+    path: Path,
+    *,
+    family: Family,
+    network: Network,
+    declared: Mapping[str, Any] | None = None,
+    say: Progress = lambda line: None,
+) -> dict[str, np.ndarray]:
+    """Return the arrays of one weight file, read by its ending (`FORMATS`), not yet checked against a network.
+
+    `declared` is what a specification says of a Keras file; None where only the classifier counts.
+    """
     ending = path.suffix.lower()
     if ending not in FORMATS:
         raise WeightsUnreadable(
@@ -107,7 +119,7 @@ def read_file(path: Path, *, scope: str) -> dict[str, np.ndarray]:
         if ending == ".onnx":
             from accelform.featurizers.weights.onnx_file import read_onnx
 
-            return read_onnx(path, scope=scope)
+            return read_onnx(path, scope=network.name)
         if ending == ".ckpt":
             from accelform.featurizers.weights.checkpoint_v1 import read_checkpoint_v1
 
@@ -116,9 +128,15 @@ def read_file(path: Path, *, scope: str) -> dict[str, np.ndarray]:
             from accelform.featurizers.weights.checkpoint_v2 import read_checkpoint_v2
 
             return read_checkpoint_v2(path)
-        from accelform.featurizers.weights.keras import read_keras
+        from accelform.featurizers.weights.keras import Declared, read_keras
 
-        return read_keras(path, scope=scope)
+        return read_keras(
+            path,
+            network=network,
+            classifier=tuple(family.classifier_variables(1)),
+            declared=None if declared is None else Declared(**declared),
+            say=say,
+        )
     except OSError as error:
         raise ModelSourceMissing(
             f"{path} can't be read: {error.strerror or error}. Check that it exists and may be read."

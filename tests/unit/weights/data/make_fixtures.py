@@ -34,10 +34,11 @@ def main() -> None:
 
 def keras_model() -> keras.Model:
     image = keras.Input((32, 32, 3))
-    net = bn("conv1_bn", keras.layers.Conv2D(2, 7, 2, name="conv1_conv")(image))
+    net = keras.layers.ZeroPadding2D(3, name="conv1_pad")(image)
+    net = bn("conv1_bn", keras.layers.Conv2D(2, 7, 2, name="conv1_conv")(net))
     shortcut = bn("conv2_block1_0_bn", keras.layers.Conv2D(8, 1, name="conv2_block1_0_conv")(net))
     net = bn("conv2_block1_1_bn", keras.layers.Conv2D(2, 1, name="conv2_block1_1_conv")(net))
-    net = bn("conv2_block1_2_bn", keras.layers.Conv2D(2, 3, 2, padding="same", name="conv2_block1_2_conv")(net))
+    net = bn("conv2_block1_2_bn", keras.layers.Conv2D(2, 3, padding="same", name="conv2_block1_2_conv")(net))
     net = bn("conv2_block1_3_bn", keras.layers.Conv2D(8, 1, name="conv2_block1_3_conv")(net))
     net = keras.layers.GlobalAveragePooling2D()(net) + keras.layers.GlobalAveragePooling2D()(shortcut)
     return keras.Model(image, keras.layers.Dense(CLASSES, name="predictions")(net))
