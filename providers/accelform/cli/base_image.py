@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from accelform.cli.printing import say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         target=args.push,
         builder=builders.choose(args.builder, options=args.builder_option, ca_file=args.registry_ca_file),
         ca_file=args.registry_ca_file,
-        progress=lambda text: print(text, file=sys.stderr),
+        progress=say,
     )
     print(built.reference)
     return 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelform.cli.arguments import number
+from accelform.cli.printing import say
 from accelform.errors import BoxMissing
 
 if TYPE_CHECKING:
@@ -19,7 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("start", "status"), help="start what should run, or only say what runs")
     parser.add_argument("box", type=Path, help="the box's folder, such as .accelform/edge/edge-box")
     parser.add_argument(
-        "--timeout", type=float, default=120.0, metavar="SECONDS", help="longest wait for each service (default: 120)"
+        "--timeout",
+        type=number(above=0),
+        default=120.0,
+        metavar="SECONDS",
+        help="longest wait for each service (default: 120)",
     )
 
 
@@ -29,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     box = EdgeBox(args.box.resolve())
     if args.action == "start":
-        box.ensure_running(progress=lambda text: print(text, file=sys.stderr))
+        box.ensure_running(progress=say)
         for resident in box.resident():
             box.wait_until_serving(resident.service, timeout_seconds=args.timeout)
     state = box.describe()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from accelform.cli.printing import named, say, table
 from accelform.errors import ModelSourceMissing
 
 if TYPE_CHECKING:
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from accelform_runtime.timing.estimate import Estimate, LayerEstimate
 
 DEFAULT_FORMAT: Final = "bw-a10-cnn"
+_NO_IMAGES: Final = (
+    "No latency is given: the forecast is of networks that read images. What decides for one that reads\n"
+    "a vector, its way to the FPGA and back, is not in it."
+)
+_OF_IMAGES: Final = ("_ms", "_per_second", "teraflops")
+"""Ends of an estimate's names that mean something for networks that read images only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,8 @@ def as_plain(subject: Subject, estimate: Estimate, *, layers: bool) -> dict[str,
     plain = estimate.as_dict()
     if not layers:
         del plain["layers"]
+    if not _reads_images(subject.network):
+        plain |= {name: None for name in plain if name.endswith(_OF_IMAGES)}
     return {
         "model": subject.name,
         "family": subject.family,
@@ -94,7 +102,7 @@ def _subject(model: str) -> Subject:
             f"{model} is neither a family nor a file or folder. Families: {', '.join(FAMILIES)}; "
             "a model's path is relative to the working directory."
         )
-    source = read_source(path, progress=lambda line: print(line, file=sys.stderr))
+    source = read_source(path, progress=say)
     known = FAMILIES.get(source.family or "")
     title = f"{source.path.name}: {known.title if known else source.network.name}"
     return Subject(name=model, title=title, family=source.family, mismatch=source.mismatch, network=source.network)
@@ -107,7 +115,24 @@ def _bitstream(subject: Subject, estimate: Estimate) -> str:
 
 
 def _page(subject: Subject, estimate: Estimate, *, layers: bool) -> str:
-    rows = (
+    reads_images = _reads_images(subject.network)
+    rows = (_image_rows if reads_images else _vector_rows)(estimate)
+    what = "image" if reads_images else "input"
+    lines = [f"{subject.title} on {estimate.fpga}, {estimate.number_format}: one {what}", ""]
+    lines += [f"{name:<22}  {value:>14}  {note}".rstrip() for name, value, note in rows]
+    lines += ["", _bitstream_line(subject, estimate)]
+    if not reads_images:
+        lines += ["", _NO_IMAGES]
+        return "\n".join(lines)
+    if layers:
+        lines += ["", _layers(estimate.layers)]
+    lines += ["", "Where the numbers are from"]
+    lines.append(named(list(estimate.provenance.items())))
+    return "\n".join(lines)
+
+
+def _image_rows(estimate: Estimate) -> tuple[tuple[str, str, str], ...]:
+    return (
         ("latency", f"{estimate.latency_ms:.3f} ms", _bracket(estimate)),
         ("without fitted values", f"{estimate.latency_unfitted_ms:.3f} ms", ""),
         ("one tap per vector", f"{estimate.latency_per_tap_ms:.3f} ms", ""),
@@ -116,24 +141,26 @@ def _page(subject: Subject, estimate: Estimate, *, layers: bool) -> str:
         ("work", f"{estimate.multiply_accumulates / 1e9:.4g} GMAC", _use(estimate)),
         ("weights", f"{estimate.weight_bytes / 1e6:.4g} MB", _streaming(estimate)),
     )
-    lines = [f"{subject.title} on {estimate.fpga}, {estimate.number_format}: one image", ""]
-    lines += [f"{name:<22}  {value:>14}  {note}".rstrip() for name, value, note in rows]
-    lines += ["", _bitstream_line(subject, estimate)]
-    if layers:
-        lines += ["", _layers(estimate.layers)]
-    lines += ["", "Where the numbers are from"]
-    width = max(map(len, estimate.provenance))
-    lines += [f"  {key:<{width}}  {source}" for key, source in estimate.provenance.items()]
-    return "\n".join(lines)
+
+
+def _vector_rows(estimate: Estimate) -> tuple[tuple[str, str, str], ...]:
+    return (
+        ("work", f"{estimate.multiply_accumulates:,} MAC", "dense layers only"),
+        ("weights", f"{estimate.weight_bytes:,} bytes", f"in {estimate.number_format}"),
+    )
+
+
+def _reads_images(network: Network) -> bool:
+    return network.image.height * network.image.width > 1
 
 
 def _overview(found: Sequence[tuple[Subject, Estimate]]) -> str:
-    head = ("family", "ms", "bracket ms", "occupancy ms", "images/s", "GMAC", "weights MB", "waits ms")
+    head = ("family", "ms", "between ms", "occupied ms", "images/s", "GMAC", "MB", "waits ms")
     rows = [
         (
             subject.name,
             f"{estimate.latency_ms:.3f}",
-            f"{estimate.latency_low_ms:.2f} to {estimate.latency_high_ms:.2f}",
+            f"{estimate.latency_low_ms:.2f}-{estimate.latency_high_ms:.2f}",
             f"{estimate.occupancy_ms:.3f}",
             f"{estimate.throughput_per_second:.0f}",
             f"{estimate.multiply_accumulates / 1e9:.2f}",
@@ -143,11 +170,11 @@ def _overview(found: Sequence[tuple[Subject, Estimate]]) -> str:
         for subject, estimate in found
     ]
     first = found[0][1]
-    return f"One image on {first.fpga}, {first.number_format}\n\n{_table(head, rows)}"
+    return f"One image on {first.fpga}, {first.number_format}; MB of weights\n\n{table(head, rows)}"
 
 
 def _layers(layers: Sequence[LayerEstimate]) -> str:
-    head = ("convolution", "MMAC", "tiles", "cycles", "busy", "weights MB", "waits ms", "ms")
+    head = ("convolution", "MMAC", "tiles", "cycles", "busy", "MB", "waits", "ms")
     rows = [
         (
             row.name,
@@ -161,19 +188,7 @@ def _layers(layers: Sequence[LayerEstimate]) -> str:
         )
         for row in layers
     ]
-    return _table(head, rows)
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """The first column to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (head, *rows)
-    )
+    return f"Layer by layer: MB of weights, waits and all in ms\n\n{table(head, rows)}"
 
 
 def _bracket(estimate: Estimate) -> str:

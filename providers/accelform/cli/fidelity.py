@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelform.cli import calibration
+from accelform.cli.arguments import number
+from accelform.cli.printing import say, table
 
 if TYPE_CHECKING:
     from accelform.report.findings import Fidelity
@@ -20,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"profile of the FPGA's part (default: {calibration.DEFAULT_FORMAT})",
     )  # fmt: skip
     parser.add_argument("--layers", action="store_true", help="print every layer, not only where it goes wrong")
-    parser.add_argument("--limit-db", type=float, metavar="DB", help="below it a layer has gone wrong (default: 6)")
+    parser.add_argument("--limit-db", type=number(), metavar="DB", help="below it a layer has gone wrong (default: 6)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     calibration.add_images(parser, required=True)
 
@@ -31,10 +33,9 @@ def run(args: argparse.Namespace) -> int:
     from accelform.report.fidelity import measure
 
     fmt = number_format_of(args.number_format)
-    _, split = calibration.opened(args)
-    samples = calibration.samples_of(args, split)
+    _, split, samples = calibration.opened(args, args.json)
     settings = calibration.settings_of(args, layers=True, limit_db=args.limit_db)
-    found = measure(split, samples, fmt=fmt, settings=settings, progress=calibration.say)
+    found = measure(split, samples, fmt=fmt, settings=settings, progress=say)
     if args.json:
         calibration.write_json(args.json, found.as_dict())
     print(summary(found, split.labels))
@@ -93,7 +94,7 @@ def layer_table(found: Fidelity) -> str:
         [row.name, text_db(row.sqnr_db), text_db(row.worst_db), "" if row.drop_db is None else f"{row.drop_db:+.1f}"]
         for row in found.layers
     ]
-    return calibration.table(["layer", "SQNR", "worst image", "loss dB"], rows)
+    return table(["layer", "SQNR", "worst image", "loss dB"], rows)
 
 
 def _label(labels: tuple[str, ...], index: int) -> str:

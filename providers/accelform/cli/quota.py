@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from accelform.cli.printing import table
 from accelform.errors import UserError
 from accelform.plans import regions
 from accelform.plans.quota import Quota, limit_of
@@ -138,12 +139,9 @@ def _plain(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def _table(rows: list[Row]) -> str:
-    cells = [("LOCATION", "FAMILY", "CURRENT", "LIMIT", "NEEDED", "STATE")]
+    cells = [("LOCATION", "CURRENT", "LIMIT", "NEEDED", "STATE")]
     for row in rows:
         current = "unknown" if row.current is None else str(row.current)
         needed = str(row.quota.needed)
-        cells.append((row.quota.location, regions.QUOTA_FAMILY, current, str(row.quota.limit), needed, row.state))
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
-    )
+        cells.append((row.quota.location, current, str(row.quota.limit), needed, row.state))
+    return f"{regions.QUOTA_FAMILY}\n\n{table(cells[0], cells[1:], numbers=False)}"

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from accelform.cli import calibration
+from accelform.cli.printing import say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from accelform.report.page import render
 
     fmt = number_format_of(args.number_format)
-    source, split = calibration.opened(args)
-    samples = calibration.samples_of(args, split)
+    source, split, samples = calibration.opened(args, args.output, args.json)
     settings = calibration.settings_of(args, layers=True)
     report = make_report(
         name=args.name or args.model.resolve().name,
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         split=split,
         fmt=fmt,
         estimate=forecast(split.network, number_format=fmt.name),
-        fidelity=measure(split, samples, fmt=fmt, settings=settings, progress=calibration.say) if samples else None,
+        fidelity=measure(split, samples, fmt=fmt, settings=settings, progress=say) if samples else None,
         links={"The page's data": args.json.name} if args.json and args.json.parent == args.output.parent else {},
     )
     calibration.write_text(args.output, render(report))

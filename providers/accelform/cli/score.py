@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from accelform.cli.answer import as_json, as_table
+from accelform.cli.arguments import number, whole
 from accelform.cli.objects import Thresholds
 from accelform.cli.stack_outputs import DEFAULT_STACK, read_outputs
 from accelform.cli.token import mint
@@ -43,6 +44,7 @@ class Endpoint:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
+    share = number(least=0, most=1)
     parser.add_argument("image", type=Path, help="JPEG, PNG, GIF or BMP file, or the input tensor as a .npy file")
     parser.add_argument("--stack", help=f"Pulumi stack whose service is asked (default: {DEFAULT_STACK})")
     parser.add_argument("--address", help="scoring URI or HOST:PORT of a service, instead of a stack")
@@ -56,12 +58,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="PEM file with your certificate and its key, where the service asks for it",
     )
     parser.add_argument("--labels", type=Path, help="file with one class name per line, with --address")
-    parser.add_argument("--top", type=_positive, default=5, metavar="N", help="classes or objects to show (default: 5)")
+    parser.add_argument("--top", type=whole(), default=5, metavar="N", help="classes or objects to show (default: 5)")
     parser.add_argument(
-        "--threshold", type=float, default=0.5, metavar="P", help="a detector's least probability (default: 0.5)"
+        "--threshold",
+        type=share,
+        default=0.5,
+        metavar="P",
+        help="a detector's least probability (default: 0.5)",
     )
     parser.add_argument(
-        "--nms", type=float, default=0.45, metavar="IOU", help="overlap from which two objects are one (default: 0.45)"
+        "--nms",
+        type=share,
+        default=0.45,
+        metavar="IOU",
+        help="overlap from which two objects are one (default: 0.45)",
     )
     parser.add_argument("--input", default=DEFAULT_INPUT, metavar="NAME", help=f"input (default: {DEFAULT_INPUT})")
     parser.add_argument("--output", action="append", metavar="NAME", help="output to ask for (default: all)")
@@ -71,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="ask for an answer that is known to equal the number format's definition; it may take a minute",
     )
     parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="longest wait (default: 10, with --exactness 120)"
+        "--timeout", type=number(above=0), metavar="SECONDS", help="longest wait (default: 10, with --exactness 120)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -170,10 +180,3 @@ def _text(path: Path, what: str) -> str:
         return _read(path, what).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ScoreInputUnreadable(f"{what} {path} is not text; name a UTF-8 file") from error
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelform.cli import calibration
+from accelform.cli.arguments import several, whole
+from accelform.cli.printing import say, table
 
 if TYPE_CHECKING:
     from accelform.report.sweep import SweepRow
@@ -17,13 +19,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     calibration.add_model(parser)
     parser.add_argument(
-        "--formats", type=_names, metavar="A,B,C", help="number formats to compare (default: every quantised one)"
+        "--formats", type=several(str), metavar="A,B,C", help="number formats to compare (default: every quantised one)"
     )
     parser.add_argument(
-        "--mantissa-bits", type=_numbers, default=(), metavar="M,M", help="also turn this knob, in every combination"
+        "--mantissa-bits",
+        type=several(whole()),
+        default=(),
+        metavar="M,M",
+        help="also turn this knob, in every combination",
     )
-    parser.add_argument("--block-size", type=_numbers, default=(), metavar="N,N", help="also turn this knob")
-    parser.add_argument("--rounding", type=_names, default=(), metavar="A,B", help="also turn this knob")
+    parser.add_argument("--block-size", type=several(whole()), default=(), metavar="N,N", help="also turn this knob")
+    parser.add_argument("--rounding", type=several(str), default=(), metavar="A,B", help="also turn this knob")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     calibration.add_images(parser, required=True)
 
@@ -38,12 +44,9 @@ def run(args: argparse.Namespace) -> int:
         block_sizes=args.block_size,
         roundings=args.rounding,
     )
-    _, split = calibration.opened(args)
-    samples = calibration.samples_of(args, split)
-    calibration.say(f"{len(formats)} number format(s), {len(samples)} image(s)")
-    rows = sweep(
-        split, samples, formats, settings=calibration.settings_of(args, layers=False), progress=calibration.say
-    )
+    _, split, samples = calibration.opened(args, args.json)
+    say(f"{len(formats)} number format(s), {len(samples)} image(s)")
+    rows = sweep(split, samples, formats, settings=calibration.settings_of(args, layers=False), progress=say)
     if args.json:
         calibration.write_json(args.json, {"schema": 1, "formats": [row.as_dict() for row in rows]})
     print(sweep_table(rows))
@@ -72,7 +75,7 @@ def sweep_table(rows: tuple[SweepRow, ...]) -> str:
     head += ["top-1", "top-5", "distance"] if first.agreement else []
     head += ["detections"] if first.detections else []
     head += ["SQNR", "cosine", "FPGA ms", "between", "weights MB"]
-    return calibration.table(head, [_cells(row) for row in rows])
+    return table(head, [_cells(row) for row in rows])
 
 
 def _cells(row: SweepRow) -> list[str]:
@@ -93,14 +96,3 @@ def _cells(row: SweepRow) -> list[str]:
         f"{estimate.latency_low_ms:.3f}-{estimate.latency_high_ms:.3f}",
         f"{estimate.weight_bytes / 1e6:.1f}",
     ]
-
-
-def _names(text: str) -> tuple[str, ...]:
-    found = tuple(part.strip() for part in text.split(","))
-    if not all(found):
-        raise ValueError
-    return found
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))

@@ -1,7 +1,10 @@
 """Who one is for a registry, from where `docker login`, `podman login` and `az acr login` leave it.
 
-`$DOCKER_CONFIG/config.json` or `~/.docker/config.json` (docker/cli, "config.json"), in this order: `credHelpers`,
-`credsStore`, `auths`.
+The first of these files that has something for the registry: `$REGISTRY_AUTH_FILE`, which stands alone where it is set
+(containers/image, containers-auth.json(5)); `$DOCKER_CONFIG/config.json`; `$XDG_RUNTIME_DIR/containers/auth.json`, or
+`/run/containers/<user id>/auth.json` without that variable; `$XDG_CONFIG_HOME/containers/auth.json`, by default below
+`~/.config`; `~/.docker/config.json` (docker/cli, "config.json"). In each, in this order: `credHelpers`, `credsStore`,
+`auths`.
 Nothing is written, and no secret is in a message or in a repr.
 """
 
@@ -39,32 +42,48 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
-def config_path() -> Path:
-    """Docker's configuration file, which need not exist."""
-    folder = os.environ.get("DOCKER_CONFIG")
-    return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+def config_paths() -> tuple[Path, ...]:
+    """The files to look into, in this order; none of them need exist."""
+    environment = os.environ
+    if named := environment.get("REGISTRY_AUTH_FILE"):
+        return (Path(named),)
+    home = Path(environment.get("HOME") or "~").expanduser()
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    docker = environment.get("DOCKER_CONFIG")
+    return (
+        *((Path(docker, "config.json"),) if docker else ()),
+        Path(runtime, "containers/auth.json") if runtime else Path(f"/run/containers/{os.getuid()}/auth.json"),
+        Path(environment.get("XDG_CONFIG_HOME") or home / ".config", "containers/auth.json"),
+        *(() if docker else (home / ".docker" / "config.json",)),
+    )
 
 
 def find(registry: str) -> Credentials | None:
-    """What Docker's configuration has for `registry` (host[:port]), or None.
+    """What the first file that knows `registry` (host[:port]) has for it, or None.
 
-    Raises RegistryDenied where the file is damaged or a helper that it names cannot be run.
+    Raises RegistryDenied where a file is damaged or a helper that it names cannot be run.
     """
-    path = config_path()
+    return next(filter(None, (_find_in(path, registry) for path in config_paths())), None)
+
+
+def _find_in(path: Path, registry: str) -> Credentials | None:
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise RegistryDenied(
-            f"cannot log in to {registry}: {path} cannot be read ({error.strerror}). Correct its owner or mode."
+            f"cannot log in to {registry}: {path} cannot be read ({reason}). Correct its owner or mode."
         ) from error
     try:
         config = json.loads(text)
     except ValueError:
         config = None
     if not isinstance(config, dict):
-        raise RegistryDenied(f"cannot log in to {registry}: {path} is not JSON. Run `docker login {registry}` again.")
+        raise RegistryDenied(
+            f"cannot log in to {registry}: {path} is not JSON. Run `docker login {registry}` again, or podman's."
+        )
     keys = _keys(registry)
     helpers, auths = (_map(config.get(name)) for name in ("credHelpers", "auths"))
     named = next((helpers[key] for key in keys if key in helpers), config.get("credsStore"))

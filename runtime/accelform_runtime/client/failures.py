@@ -7,6 +7,7 @@ from typing import Final, NoReturn
 import grpc
 
 from accelform_runtime.client.address import Address
+from accelform_runtime.client.wrong_port import what_answers
 from accelform_runtime.errors import (
     AccelRuntimeError,
     DeadlinePassed,
@@ -33,6 +34,8 @@ def raise_for(error: grpc.RpcError, address: Address, timeout_seconds: float) ->
     code, detail = error.code(), error.details() or "no details"
     place = f"the service at {address.target}"
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        if heard := what_answers(address):
+            raise ServiceUnreachable(f"{place} cannot be called by gRPC: {heard}") from error
         raise ServiceUnreachable(
             f"{place} cannot be reached within {timeout_seconds:g} s: {detail}; check that it is deployed and serving"
         ) from error

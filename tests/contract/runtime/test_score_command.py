@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support import split_bundle as split
+from tests.support.side_door import side_door
 
 PRIMARY = "primary-key-0123456789abcdef"
 SLOW = 255
@@ -303,3 +304,33 @@ def test_tensor_of_another_shape(project, tensor_service, tmp_path):
 
     assert answer.returncode == 2
     assert "takes shape [-1, 3, 4, 4]" in answer.stderr
+
+
+@pytest.fixture(scope="module")
+def with_http(tmp_path_factory, bundle, started, ready_service):
+    """A server that has both ports."""
+    return ready_service(
+        started(tmp_path_factory.mktemp("ports") / "service", bundle, {"http_enabled": True, "http_port": 0})
+    )
+
+
+@pytest.mark.parametrize("scheme", ["", "http://", "https://"])
+def test_the_http_port_says_that_it_is_not_grpcs(project, with_http, eventually, picture, scheme):
+    """Asked by gRPC at its HTTP port, the answer is which port is which; so it is whatever the address begins with."""
+    address = f"127.0.0.1:{side_door(with_http, eventually, PRIMARY).port}"
+
+    answer = project.score(str(picture), "--address", f"{scheme}{address}", "--timeout", "1")
+
+    assert answer.returncode == 2
+    assert "speaks HTTP/1.1, as a service's HTTP port does" in answer.stderr
+    assert "scoring_uri" in answer.stderr
+    assert f"http://{address}/v1/models/" in answer.stderr
+
+
+def test_tls_where_there_is_none(project, service, picture):
+    """The gRPC port in plain text, called with TLS, says so and how to call it."""
+    answer = project.score(str(picture), "--address", f"https://{service.address}", "--timeout", "1")
+
+    assert answer.returncode == 2
+    assert "speaks plain text and was called with TLS" in answer.stderr
+    assert f"http://{service.address}" in answer.stderr

@@ -44,9 +44,10 @@ def test_all_regions(capsys: pytest.CaptureFixture[str]) -> None:
 
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    assert lines[0].split() == ["LOCATION", "FAMILY", "CURRENT", "LIMIT", "NEEDED", "STATE"]
-    assert [line.split()[0] for line in lines[1:]] == ["eastus", "southeastasia", "westeurope", "westus2"]
-    assert "Standard PBS Family vCPUs  unknown  6      0       room for 1 if nothing else is used" in lines[1]
+    assert lines[0] == "Standard PBS Family vCPUs"
+    assert lines[2].split() == ["LOCATION", "CURRENT", "LIMIT", "NEEDED", "STATE"]
+    assert [line.split()[0] for line in lines[3:]] == ["eastus", "southeastasia", "westeurope", "westus2"]
+    assert "eastus         unknown  6      0       room for 1 if nothing else is used" in lines[3]
     assert "current is unknown: there is no kubeconfig at" in printed.err
 
 

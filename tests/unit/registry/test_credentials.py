@@ -32,13 +32,47 @@ def encoded(text: str) -> str:
 
 def test_no_configuration_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the file there are no credentials, also where only the home folder could have it."""
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find("registry.example.com") is None
 
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker/config.json").write_text(json.dumps({"auths": {"r.io": {"auth": encoded("a:b")}}}))
     assert find("r.io") == Credentials(username="a", password="b")
+
+
+PLACES = (
+    "docker/config.json",
+    "runtime/containers/auth.json",
+    "config/containers/auth.json",
+)
+
+
+def test_podman_and_docker_leave_them_in_several_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first file that knows the registry counts; a file without it hides no other."""
+    for name, folder in (("DOCKER_CONFIG", "docker"), ("XDG_RUNTIME_DIR", "runtime"), ("XDG_CONFIG_HOME", "config")):
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    monkeypatch.delenv("REGISTRY_AUTH_FILE", raising=False)
+    for number, place in enumerate(PLACES):
+        hosts = [f"only-{number}.io", *(["all.io"] if number else [])]
+        auths = {host: {"auth": encoded(f"user-{number}:secret")} for host in hosts}
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text(json.dumps({"auths": auths}))
+
+    found = {number: find(f"only-{number}.io") for number in range(len(PLACES))}
+
+    assert {number: each and each.username for number, each in found.items()} == {
+        number: f"user-{number}" for number in range(len(PLACES))
+    }
+    assert find("all.io") == Credentials(username="user-1", password="secret")
+
+    named = tmp_path / "named.json"
+    named.write_text(json.dumps({"auths": {"named.io": {"auth": encoded("named:secret")}}}))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(named))
+    assert find("named.io") == Credentials(username="named", password="secret")
+    assert find("all.io") is None
 
 
 @pytest.mark.parametrize("key", ["registry.example.com", "https://registry.example.com"])

@@ -115,3 +115,38 @@ def test_what_the_user_can_mend_ends_with_two(
 
     assert said.startswith("accelform fidelity: ")
     assert message in said
+
+
+def test_the_model_may_stand_behind_the_images(model: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--images takes folders and files as many as there are; the model among them is the last."""
+    assert main(["fidelity", "--number-format", "msfp12", "--threads", "1", "--images", str(pictures), str(model)]) == 0
+    behind = capsys.readouterr().out
+    assert main(["fidelity", str(model), "--number-format", "msfp12", "--threads", "1", "--images", str(pictures)]) == 0
+
+    assert behind == capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["fidelity", "--images", str(pictures)])
+    assert ended.value.code == 2
+    assert "required: model" in capsys.readouterr().err
+
+
+def test_cheap_mistakes_are_told_before_a_model_is_read(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them at once: what is not there, and what can't be written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.html").mkdir()
+    model.write_bytes(b"would be refused if it were read")
+    arguments = ["--images", "gone", "away", "--output", "page.html", "--json", "small.onnx/data.json"]
+
+    assert main(["report", "small.onnx", *arguments]) == 2
+    said = capsys.readouterr().err
+
+    for part in ("gone is not there", "away is not there", "page.html can't be written: it is a folder"):
+        assert part in said
+    assert "small.onnx/data.json can't be written" in said
+    assert "widened" not in said
+    assert main(["fidelity", "no-model", "--images", "gone"]) == 2
+    said = capsys.readouterr().err
+    assert "no-model is not there" in said
+    assert "gone is not there" in said

@@ -22,8 +22,8 @@ def test_every_family_in_one_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "One image on bw-a10, bw-a10-cnn"
-    assert lines[3].split() == ["resnet50", "1.788", "0.90", "to", "1.82", "1.539", "650", "3.48", "17.7", "0.00"]
+    assert lines[0] == "One image on bw-a10, bw-a10-cnn; MB of weights"
+    assert lines[3].split() == ["resnet50", "1.788", "0.90-1.82", "1.539", "650", "3.48", "17.7", "0.00"]
     assert [line.split()[0] for line in lines[3:]] == list(FAMILIES)
 
 
@@ -108,6 +108,30 @@ def test_a_network_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "the FPGA" in plain["mismatch"]
     (layer,) = plain["estimate"]["layers"]
     assert (layer["tiles"], layer["cycles"]) == (2, 32 * 32 * 8)
+
+
+def test_a_network_that_reads_no_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of dense layers alone there is work and weights; latency and images per second would mean nothing."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["vector", "weights"], ["scores"])],
+        "dense",
+        [helper.make_tensor_value_info("vector", TensorProto.FLOAT, [1, 20])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 64])],
+        [numpy_helper.from_array(np.ones((20, 64), np.float32), "weights")],
+    )
+    path = tmp_path / "dense.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+    assert main(["estimate", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert main(["estimate", str(path), "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)["estimate"]
+
+    assert "1,280 MAC" in text
+    assert " ms" not in text
+    assert "images/s" not in text
+    assert plain["multiply_accumulates"] == 1280
+    assert plain["latency_ms"] is plain["throughput_per_second"] is None
 
 
 @pytest.mark.parametrize(
