@@ -21,6 +21,8 @@ def test_life_of_a_stack(project: Any) -> None:
 
     made = project.up()
     assert made.steps() == [("create", kind) for kind in CREATE_ORDER]
+    assert "53/53 layers quantised" in made.text, "progress is shown, the number first"
+    assert "Diagnostics:" not in made.text, "what was progress is not repeated below the result"
     outputs = project.outputs()
     assert (outputs["model_version"], outputs["converted_model_version"]) == (1, 1)
     assert 1.77 <= outputs["predicted_latency_ms"] <= 1.79

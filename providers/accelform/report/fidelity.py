@@ -99,7 +99,7 @@ def compare(
     for index, sample in enumerate(samples):
         arrays = feed(sample, probe.inputs, settings.pixels)
         sums.add(reference.run(index, arrays), probe.run(arrays), sample)
-        progress(f"{fmt.name}: image {index + 1} of {len(samples)}, {sample.name}: {sums.line()}")
+        progress(f"image {index + 1}/{len(samples)} in {fmt.name}: {sample.name}: {sums.line()}")
     return sums.result(fmt.name, limit_db=settings.limit_db, layers=settings.layers)
 
 

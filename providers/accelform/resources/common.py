@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from accelform import project
 from accelform.plans.contract import Problem, Property
@@ -32,6 +39,8 @@ WORKSPACE_ID = Property(
 )
 CREATED_TIME = Property(name="created_time", kind="string", role="output", description="RFC 3339 time of creation")
 
+_ENGINE_ADDRESS: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
+_NOTE_TIMEOUT_SECONDS: Final = 5
 CLUSTER_MODULES = ("kubernetes.client", "kubernetes.config.kube_config")
 """The client library of clusters; a second or so to import."""
 
@@ -68,5 +77,23 @@ def property_problems(inputs: Mapping[str, Any], stored: Mapping[str, Any]) -> l
 
 
 def note(text: str) -> None:
-    """Shows one line of progress to whoever runs `pulumi`."""
-    print(text, flush=True)
+    """Shows one line of progress to whoever runs `pulumi`, for as long as it is the newest.
+
+    What a provider prints, the engine repeats below the result, all of it; a status line it does not.
+    """
+    if (engine := _engine()) is None:
+        print(text, flush=True)
+        return
+    with contextlib.suppress(grpc.RpcError):  # progress that is not seen is no reason to fail
+        engine.Log(
+            engine_pb2.LogRequest(severity=engine_pb2.INFO, message=text, ephemeral=True), timeout=_NOTE_TIMEOUT_SECONDS
+        )
+
+
+@functools.cache
+def _engine() -> engine_pb2_grpc.EngineStub | None:
+    """The engine whose provider this process is: it gives its address as the only argument. None for any other."""
+    if len(sys.argv) != 2 or not _ENGINE_ADDRESS.fullmatch(sys.argv[1]):
+        return None
+    # Whatever proxy the user has, the engine is on this machine.
+    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(sys.argv[1], options=[("grpc.enable_http_proxy", 0)]))

@@ -240,7 +240,7 @@ class ConvertedModelProvider(VersionedProvider):
             source,
             output_dir=folder / "delivery",
             wanted=wanted,
-            progress=lambda text: common.note(f"{name}: {text}"),
+            progress=lambda text: common.note(f"{text} ({name})"),
         )
         return Content(files=delivery.files)
 

@@ -44,8 +44,8 @@ def quantise_parameters(
 def report(progress: Callable[[str], None], fmt: NumberFormat, number: int, of: int, weights: int) -> None:
     """A line every few steps, and one for the last."""
     if number % LINES == 0 or number == of:
-        verb = "quantised" if fmt.quantised else "took over"
-        progress(f"{verb} {number}/{of} layers, {weights / 1e6:.1f} M weights")
+        verb = "quantised" if fmt.quantised else "taken over"
+        progress(f"{number}/{of} layers {verb}, {weights / 1e6:.1f} M weights")
 
 
 def pack_weights(step: str, weights: Floats, fmt: NumberFormat) -> tuple[Bytes, Bytes]:

@@ -118,7 +118,7 @@ def test_same_source_same_bytes(bundle: Conversion, split_digits: SplitModel, tm
 def test_progress_speaks_in_numbers(bundle: Conversion, lines: list[str]) -> None:
     """Whoever waits sees how far it is."""
     assert bundle.estimate.latency_ms > 0
-    assert "quantised 53/53 layers, 23.5 M weights" in lines
+    assert "53/53 layers quantised, 23.5 M weights" in lines
     assert lines[-1].startswith("wrote 6 files, 24.")
 
 

@@ -136,4 +136,4 @@ def test_progress_is_told_in_numbers() -> None:
 
     quantise_parameters(network, seeded_parameters(network), BRAINWAVE, lines.append)
 
-    assert lines == ["quantised 8/8 layers, 0.5 M weights"]
+    assert lines == ["8/8 layers quantised, 0.5 M weights"]

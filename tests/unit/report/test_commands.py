@@ -55,7 +55,7 @@ def test_fidelity_prints_and_writes(
     assert code == 0
     assert "msfp12 against float32, 2 image(s)" in said.out
     assert f"top-1 agreement  {found['agreement']['top1']:.1%}" in said.out
-    assert "image 2 of 2, dog/one.png" in said.err
+    assert "image 2/2 in msfp12: dog/one.png" in said.err
     assert [line.split()[0] for line in said.out.split("loss dB\n")[1].splitlines()] == [
         layer["name"] for layer in found["layers"]
     ]
