@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from accelform_runtime import protocol
 from accelform_runtime.client.address import Address
+from accelform_runtime.client.channel import RECONNECTING
 from accelform_runtime.client.failures import raise_for
 from accelform_runtime.client.result import Exactness, Modelled, ScoreResult
 from accelform_runtime.errors import InvalidRequest, KeyRefused, ServiceFailed
@@ -66,8 +67,7 @@ class PredictionClient:
         self._metadata: Final = tuple(metadata)
         options = [
             ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1000),
+            *RECONNECTING,
         ]
         if self.address.is_loopback:
             options.append(("grpc.enable_http_proxy", 0))

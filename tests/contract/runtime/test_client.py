@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import trustme
 from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 from accelform_runtime.client import PredictionClient
 from accelform_runtime.errors import (
@@ -193,3 +197,46 @@ def test_client_certificates(start, image, tmp_path, eventually):
         assert client.score_image(image()).array.shape == (1, 10)
     with PredictionClient("127.0.0.1", listening["port"], **known) as client, pytest.raises(ServiceUnreachable):
         client.score_image(image(), timeout_seconds=1.0)
+
+
+def test_a_connection_that_hangs_is_tried_again(free_port, image):
+    """Where the first packet of a connection is lost, as to a pod that has just gone, the client does not wait out
+    gRPC's twenty seconds for it: it begins another connection, and that one may arrive."""
+    with deaf_listener(free_port) as tries, PredictionClient("127.0.0.1", free_port, access_token=PRIMARY) as client:
+        caller = threading.Thread(target=lambda: failed(lambda: client.score_image(image(), timeout_seconds=10)))
+        caller.start()
+        try:
+            wait_for(lambda: len(tries()) > 1, "a second connection", 15)
+        finally:
+            caller.join()
+
+
+@contextlib.contextmanager
+def deaf_listener(port: int) -> Iterator[Callable[[], set[str]]]:
+    """Listens on `port` with a full backlog, so that what comes is dropped without a word; tells which local ports have
+    tried so far."""
+    tried: set[str] = set()
+
+    def tries() -> set[str]:
+        tables = [Path("/proc/net", name).read_text(encoding="ascii") for name in ("tcp", "tcp6")]
+        for _, local, remote, state, *_ in (line.split() for line in "".join(tables).splitlines()):
+            if remote.endswith(f":{port:04X}") and state == "02":  # SYN_SENT
+                tried.add(local)
+        return tried
+
+    with contextlib.ExitStack() as open_sockets:
+        listener = open_sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", port))
+        listener.listen(0)
+        for _ in range(2):  # one more than fits
+            filling = open_sockets.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex(("127.0.0.1", port))
+        own = set(tries())
+        yield lambda: tries() - own
+
+
+def failed(call: Callable[[], object]) -> None:
+    """Calls in vain."""
+    with pytest.raises((ServiceUnreachable, DeadlinePassed)):
+        call()
