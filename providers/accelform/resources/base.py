@@ -36,6 +36,7 @@ from pulumi.output import UNKNOWN as ENGINE_UNKNOWN
 from pulumi.output import Unknown
 
 from accelform.plans.contract import UNKNOWN, Planned, ResourceContract, all_known
+from accelform.resources.telling import told_plainly
 
 Values = dict[str, Any]
 
@@ -86,6 +87,7 @@ class AccelProvider(ResourceProvider, ABC):
 
     # The engine's protocol.
 
+    @told_plainly
     def check(self, olds: Values, news: Values) -> CheckResult:
         inputs, problems = self.contract.normalise(_without_provider(_from_engine(news)))
         if not problems:
@@ -96,16 +98,19 @@ class AccelProvider(ResourceProvider, ABC):
             inputs = {**planned.computed, **inputs}
         return CheckResult(_to_engine(inputs), [CheckFailure(row.property, row.reason) for row in problems])
 
+    @told_plainly
     def diff(self, id_: str, olds: Values, news: Values) -> DiffResult:
         replaces = self.contract.replaced_by(_from_engine(olds), _from_engine(news))
         return DiffResult(replaces=replaces, delete_before_replace=self.contract.delete_before_replace)
 
+    @told_plainly
     def create(self, props: Values) -> CreateResult:
         inputs = self._inputs(props)
         self._import(inputs)
         id_, outputs = self.make(inputs)
         return CreateResult(id_, {**inputs, **outputs})
 
+    @told_plainly
     def read(self, id_: str, props: Values) -> ReadResult:
         self._import(props)
         values = self.look(id_, self._values(props))
@@ -113,11 +118,13 @@ class AccelProvider(ResourceProvider, ABC):
             return ReadResult("", {})
         return ReadResult(id_, values, self.contract.pick_inputs(values))
 
+    @told_plainly
     def update(self, id_: str, olds: Values, news: Values) -> UpdateResult:
         inputs = self._inputs(news)
         self._import(inputs)
         return UpdateResult({**inputs, **self.change(id_, self._values(olds), inputs)})
 
+    @told_plainly
     def delete(self, id_: str, props: Values) -> None:
         self._import(props)
         self.remove(id_, self._values(props))

@@ -111,11 +111,23 @@ def test_what_replaces_a_pool(plugin: Any, changes: dict[str, Any], replaced: li
 
 
 def test_a_missing_kubeconfig_is_told(plugin: Any, project: Path) -> None:
-    """Create says where it looked, by one readable line."""
+    """Every verb says where it looked: by one sentence, without a word of gRPC's before it."""
     checked, _ = plugin.check(PROVIDER, pool(kubeconfig="config/kube"))
+    verbs = {
+        "create": lambda: plugin.create(PROVIDER, checked),
+        "read": lambda: plugin.read(PROVIDER, "vision", checked),
+        "update": lambda: plugin.update(PROVIDER, "vision", checked, checked),
+        "delete": lambda: plugin.delete(PROVIDER, "vision", checked),
+    }
 
-    with pytest.raises(grpc.RpcError, match=f"there is no kubeconfig at {project}/config/kube"):
-        plugin.create(PROVIDER, checked)
+    told = {}
+    for verb, call in verbs.items():
+        with pytest.raises(grpc.RpcError) as failed:
+            call()
+        told[verb] = failed.value.details()
+
+    sentence = f"there is no kubeconfig at {project}/config/kube; name one with the setting kubeconfig"
+    assert told == dict.fromkeys(verbs, sentence)
 
 
 def test_a_forgotten_attachment_needs_no_cluster(plugin: Any) -> None:
