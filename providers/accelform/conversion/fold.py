@@ -42,14 +42,15 @@ def _convolution(conv: Convolution, variables: Mapping[str, Floats]) -> StepArra
         bias = variables[conv.biases].astype(np.float64)
     if conv.batch_norm is not None:
         scale, shift = _batch_norm(conv.batch_norm, variables)
-        weights = weights * scale
-        bias = bias * scale + shift
+        with np.errstate(all="ignore"):
+            weights = weights * scale
+            bias = bias * scale + shift
     return StepArrays(weights=_rounded(weights, conv.name), bias=_rounded(bias, conv.name))
 
 
 def _batch_norm(batch_norm: BatchNorm, variables: Mapping[str, Floats]) -> tuple[Doubles, Doubles]:
     gamma, beta, mean, variance = (variables[name].astype(np.float64) for name in batch_norm.variables(1))
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         scale = gamma / np.sqrt(variance + batch_norm.epsilon)
         return scale, beta - mean * scale
 

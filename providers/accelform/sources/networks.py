@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,14 @@ from accelform.conversion.split import SplitModel, TensorInfo
 from accelform.errors import InvalidFeaturizerSpec, UserError
 from accelform.featurizers.families import INPUT_ALIAS, OUTPUT_ALIAS
 from accelform.featurizers.preprocessing import Preprocess
+from accelform.sources.ends import check_wire
 from accelform.sources.files import content_digest, inside, read_labels
 from accelform.sources.imports import Imported, import_model
 from accelform.sources.kinds import GRAPH_DEF, HDF5, KERAS, ONNX, SAVED_MODEL
 from accelform.sources.locating import Found
 from accelform.sources.model import ModelSource
 from accelform.sources.onnx_files import load_onnx
+from accelform.sources.trial.ask import try_out
 
 if TYPE_CHECKING:
     from accelform.sources.importer.job import Tensor
@@ -59,6 +62,7 @@ def read_network(found: Found, path: Path, *, inputs: Names, outputs: Names, pro
     key = (digest, tuple(inputs or ()), tuple(outputs or ()))
     if key not in _KNOWN:
         split, imported = _split(found, inputs, outputs, with_weights=False, progress=progress)
+        _try_out(found, imported, inputs, outputs, progress)
         if len(_KNOWN) >= MAX_KNOWN:
             _KNOWN.clear()
         _KNOWN[key] = ModelSource(
@@ -106,7 +110,7 @@ def _split(
     imported: Imported | None = None
     # What stands before the network must be looked at where images are decoded in its place.
     with_weights = with_weights or (found.wrapper is not None and found.wrapper.preprocess is not None)
-    try:
+    with _named(found):
         if found.kind == ONNX:
             model = load_onnx(found.entry)
             progress(f"read {found.entry.name}, {len(model.graph.node)} operators")
@@ -121,7 +125,31 @@ def _split(
                 progress=progress,
             )
             split = _with_names(split_onnx(load_onnx(imported.model), with_weights=with_weights), imported)
-        return _with_preprocess(split, found), imported
+        split = _with_preprocess(split, found)
+        check_wire(split)
+        return split, imported
+
+
+def _try_out(found: Found, imported: Imported | None, inputs: Names, outputs: Names, progress: Progress) -> None:
+    """Raises: UserError: a server could not start with the network, or would answer otherwise than onnxruntime."""
+    with _named(found):
+        try_out(
+            imported.model if imported else found.entry,
+            name=found.entry.name,
+            digest=content_digest(found.kind, {}, found.parts),
+            # An import begins and ends at the tensors that were named already.
+            input_tensors=None if imported else inputs,
+            output_tensors=None if imported else outputs,
+            checked=imported is None,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _named(found: Found) -> Iterator[None]:
+    """Messages name the user's file."""
+    try:
+        yield
     except UserError as error:
         if found.entry.name in str(error):
             raise

@@ -152,7 +152,9 @@ def pieces(node: Node, inputs: Sequence[Constant | None]) -> list[Constant]:
     given = node.attribute("split") if sizes is None else sizes.array().reshape(-1)
     try:
         if given is None:
-            found = np.array_split(array, len(node.outputs), axis=axis)
+            # Equal pieces but for the last, which has what is left.
+            size = -(-array.shape[axis] // len(node.outputs))
+            found = np.split(array, range(size, size * len(node.outputs), size), axis=axis)
         else:
             found = np.split(array, np.cumsum([int(size) for size in given])[:-1], axis=axis)
     except (ValueError, TypeError, LookupError):
@@ -213,6 +215,21 @@ def _constant(node: Node, *, with_weights: bool) -> Constant | None:
 def _cast(node: Node, arrays: Sequence[Array]) -> Array | None:
     target = node.attribute("to")
     return arrays[0].astype(helper.tensor_dtype_to_np_dtype(target)) if target in _NUMBERS else None
+
+
+def _dequantised(node: Node, arrays: Sequence[Any]) -> Array | None:
+    """(integers - zero point) * scale, for the whole tensor or per slice of an axis: how weights are stored small."""
+    data, scale = arrays[0], arrays[1]
+    zero = arrays[2] if len(arrays) > 2 and arrays[2] is not None else np.zeros((), data.dtype)
+    if data.dtype.kind not in "iu" or scale.dtype != np.float32 or node.attribute("block_size", 0):
+        return None
+    if scale.ndim == 1 and data.ndim > 0:
+        shape = [1] * data.ndim
+        shape[node.attribute("axis", 1)] = scale.size
+        scale, zero = scale.reshape(shape), np.broadcast_to(zero, (scale.size,)).reshape(shape)
+    elif scale.size != 1:
+        return None
+    return np.asarray((data.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale, np.float32)
 
 
 def _transpose(node: Node, arrays: Sequence[Array]) -> Array:
@@ -288,14 +305,24 @@ def _gather(node: Node, arrays: Sequence[Array]) -> Array:
     return np.take(arrays[0], arrays[1], axis=node.attribute("axis", 0))
 
 
+def flattened_axis(node: Node, rank: int) -> int:
+    """A Flatten's axis counted from the front; behind the last one is an axis too."""
+    axis = int(node.attribute("axis", 1))
+    return axis if axis >= 0 else axis + rank
+
+
 def _flatten(node: Node, arrays: Sequence[Array]) -> Array:
-    axis = node.attribute("axis", 1) % (arrays[0].ndim + 1)
+    axis = flattened_axis(node, arrays[0].ndim)
     return arrays[0].reshape(prod(arrays[0].shape[:axis]), -1)
 
 
 def _reduce(function: Callable[..., Any]) -> Callable[[Node, Sequence[Array]], Array]:
     def work(node: Node, arrays: Sequence[Array]) -> Array:
-        return np.asarray(function(arrays[0], axis=_axes(node, arrays), keepdims=bool(node.attribute("keepdims", 1))))
+        axes = _axes(node, arrays) or None
+        if axes is None and node.attribute("noop_with_empty_axes", 0):
+            return arrays[0]
+        found = function(arrays[0], axis=axes, keepdims=bool(node.attribute("keepdims", 1)))
+        return np.asarray(found, arrays[0].dtype)
 
     return work
 
@@ -306,7 +333,8 @@ def _pointwise(function: Callable[..., Any]) -> Callable[[Node, Sequence[Array]]
 
 FOLDS: Mapping[str, Callable[[Node, Sequence[Array]], Array | None]] = {
     "Identity": lambda _node, arrays: arrays[0],
-    "Dropout": lambda _node, arrays: arrays[0],
+    "Dropout": lambda _node, arrays: None if len(arrays) > 2 and arrays[2].any() else arrays[0],
+    "DequantizeLinear": _dequantised,
     "Cast": _cast,
     "Transpose": _transpose,
     "Reshape": _reshape,
@@ -326,7 +354,7 @@ FOLDS: Mapping[str, Callable[[Node, Sequence[Array]], Array | None]] = {
     "Sub": _pointwise(np.subtract),
     "Mul": _pointwise(np.multiply),
     "Div": _divide,
-    "Pow": _pointwise(np.power),
+    "Pow": lambda _node, arrays: np.asarray(np.power(arrays[0], arrays[1]), arrays[0].dtype),
     "Neg": _pointwise(np.negative),
     "Abs": _pointwise(np.abs),
     "Sqrt": _pointwise(np.sqrt),

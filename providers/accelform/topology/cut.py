@@ -200,15 +200,23 @@ def _copied(tensor: TensorProto) -> TensorProto:
 
 
 def _element(graph: Graph, name: str) -> int:
-    found = graph.types.get(name)
-    if found is not None and found.element in FLOATS:
-        return found.element
-    kinds = {
-        tensor.data_type
-        for tensor in graph.initializers.values()
-        if tensor.data_type in FLOATS and len(tensor.dims) > 1
-    }
-    return kinds.pop() if len(kinds) == 1 else int(TensorProto.FLOAT)
+    """The type of a value that the FPGA's part gives: what the file says, or what the operators before it make."""
+    seen = 0
+    while seen <= len(graph.nodes):
+        if (found := graph.types.get(name)) is not None and found.element in FLOATS:
+            return found.element
+        if name in graph.initializers and graph.initializers[name].data_type in FLOATS:
+            return graph.initializers[name].data_type
+        node = graph.producers.get(name)
+        if node is None:
+            break
+        if node.op == "Cast":
+            return int(node.attribute("to"))
+        if isinstance(held := node.attribute("value"), TensorProto):
+            return held.data_type
+        # Of all operators that the FPGA has, the result has the type of the first input.
+        name, seen = node.input(0), seen + 1
+    return int(TensorProto.FLOAT)
 
 
 def _output_info(graph: Graph, name: str) -> onnx.ValueInfoProto:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,11 @@ MAX_RANK = 8
 MAX_ENDS = 256
 MAX_ELEMENTS = 2**31
 MAX_NAMES_IN_MESSAGE = 12
+MAX_NAME = 1000
+"""Characters of a name: longer ones fit neither pages nor messages, and from 65,536 bytes on no archive."""
+
+QUANTISED = ("QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
+"""Operators that round what a network computes to integers; others of the kind begin with QLinear."""
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 SUBGRAPH = object()
@@ -89,7 +95,9 @@ def read_graph(
     """
     graph, opset = model.graph, _opset(model)
     _check_sizes(model)
+    _check_unique(graph)
     nodes = [_node(proto, index) for index, proto in enumerate(graph.node)]
+    _check_names_fit(nodes)
     initializers = {tensor.name: tensor for tensor in graph.initializer}
     declared = [value.name for value in graph.input if value.name not in initializers]
     _check_order(nodes, {*initializers, *declared})
@@ -114,7 +122,9 @@ def read_graph(
             f" or cut the network where it no longer matters"
         )
     used = tuple(name for name in inputs if name in read or name in outputs)
+    _check_quantised(kept)
     _check_supported(kept)
+    _check_inference(kept, initializers)
     return Graph(
         name=graph.name,
         opset=opset,
@@ -135,6 +145,8 @@ def foreign_types(graph: Graph) -> str:
 
 def _opset(model: onnx.ModelProto) -> int:
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if len(set(versions)) > 1:
+        raise NotAModel(f"the ONNX model names two opsets, {', '.join(map(str, versions))}; export the model again")
     if not versions or not model.graph.node:
         raise NotAModel("this is not an ONNX network: it has no operator set or no nodes; export the model again")
     if not OPSETS[0] <= versions[0] <= OPSETS[1]:
@@ -163,6 +175,25 @@ def _check_sizes(model: onnx.ModelProto) -> None:
         check_tensor_size(tensor.name, tuple(tensor.dims))
 
 
+def _check_unique(graph: onnx.GraphProto) -> None:
+    """One name means one thing: which of two onnxruntime takes, another reader need not take."""
+    kinds = {
+        "weights": [tensor.name for tensor in graph.initializer],
+        "input": [value.name for value in graph.input],
+        "output": [value.name for value in graph.output],
+    }
+    for kind, names in kinds.items():
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise NotAModel(
+                f"the ONNX graph has {kind} twice under one name ({_listed(twice)}), and which of the two counts is "
+                "anybody's guess; export the model again"
+            )
+    for node in graph.node:
+        settings = [attribute.name for attribute in node.attribute]
+        if len(set(settings)) != len(settings):
+            raise NotAModel(f"the ONNX node {_node(node, 0).label[:120]} has one setting twice; export the model again")
+
+
 def check_tensor_size(name: str, dims: tuple[int, ...]) -> None:
     """Raises: UnsupportedModel: more dimensions or elements than any network of ours could have."""
     if len(dims) > MAX_RANK or any(dim < 0 for dim in dims) or prod(dims) > MAX_ELEMENTS:
@@ -183,6 +214,17 @@ def _check_order(nodes: Sequence[Node], known: Iterable[str]) -> None:
         if twice := [value for value in node.outputs if value and value in seen]:
             raise NotAModel(f"the ONNX value {twice[0]} is given twice (by {node.label}): export the model again")
         seen.update(node.outputs)
+
+
+def _check_names_fit(nodes: Sequence[Node]) -> None:
+    """Names become layers' names in archives, pages and messages."""
+    for node in nodes:
+        for name in (node.label, *node.inputs, *node.outputs):
+            if len(name) > MAX_NAME:
+                raise UnsupportedModel(
+                    f"the ONNX graph has the name {name[:60]!r}… of {len(name):,} characters; at most {MAX_NAME:,} are "
+                    "read: rename it"
+                )
 
 
 def _check_names(role: str, names: Sequence[str], *, known: Iterable[str], offered: Sequence[str]) -> None:
@@ -220,6 +262,31 @@ def _check_supported(nodes: Sequence[Node]) -> None:
             f"the node {nested[0].label} ({nested[0].op}) runs a graph of its own: branches and loops can be served "
             f"neither by the FPGA nor beside it; export the network with them unrolled or removed"
         )
+
+
+def _check_quantised(nodes: Sequence[Node]) -> None:
+    """Raises: UnsupportedModel: a network whose values, not only its weights, are quantised."""
+    found = [node for node in nodes if node.op in QUANTISED or node.op.startswith("QLinear")]
+    if found:
+        counted = ", ".join(f"{count} {op}" for op, count in Counter(node.op for node in found).most_common(4))
+        raise UnsupportedModel(
+            f"the network is quantised: it rounds what it computes to integers ({counted}; first in {found[0].label}). "
+            "The FPGA computes in a number format of its own, so bring the float32 model from before the quantisation; "
+            "weights alone may be stored as integers with DequantizeLinear"
+        )
+
+
+def _check_inference(nodes: Sequence[Node], initializers: Mapping[str, TensorProto]) -> None:
+    """Raises: UnsupportedModel: operators that compute otherwise in training than in service."""
+    for node in nodes:
+        training = bool(node.attribute("training_mode", 0)) if node.op == "BatchNormalization" else False
+        if node.op == "Dropout" and (switch := initializers.get(node.input(2))) is not None:
+            training = any((*switch.int32_data, *switch.raw_data))
+        if training:
+            raise UnsupportedModel(
+                f"the node {node.label} ({node.op}) runs in training mode: its answers depend on the other images of a "
+                "batch, or on chance; export the network for inference (PyTorch: model.eval() before the export)"
+            )
 
 
 def _types(graph: onnx.GraphProto) -> dict[str, TypedShape]:

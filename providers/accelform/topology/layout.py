@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from accelform.topology.constants import Constant
+from accelform.topology.constants import Constant, flattened_axis
 from accelform.topology.graph import FLOATS, Node
 from accelform.topology.lifter import Handler, Lifter
 from accelform.topology.values import MapValue, NotLiftable, Value
@@ -19,7 +19,7 @@ def same(lifter: Lifter, node: Node) -> Value:
 
 def dropout(lifter: Lifter, node: Node) -> Value:
     """Nothing, once a network is trained."""
-    training = lifter.constants.get(node.input(2))
+    training = lifter.constant(node, 2)
     if training is not None and training.array().any():
         raise NotLiftable("drops values at random: export the network for inference")
     return _moved(lifter, node)
@@ -46,7 +46,7 @@ def reshape(lifter: Lifter, node: Node) -> Value:
 
 def flatten(lifter: Lifter, node: Node) -> Value:
     value = lifter.maps(node)
-    axis = node.attribute("axis", 1) % (len(value.shape) + 1)
+    axis = flattened_axis(node, len(value.shape))
     return value.with_shape((prod(value.shape[:axis]), prod(value.shape[axis:])))
 
 

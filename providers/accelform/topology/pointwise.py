@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from accelform.errors import InvalidWeights
 from accelform.topology import norms
 from accelform.topology.constants import Constant
 from accelform.topology.graph import Node
@@ -25,6 +26,8 @@ def relu(lifter: Lifter, node: Node) -> Value:
 def clip(lifter: Lifter, node: Node) -> Value:
     """A ReLU, if it cuts at 0 below and nothing above."""
     value = lifter.values.get(node.input(0))
+    if any(name and lifter.scalar(name) is None for name in (node.input(1), node.input(2))):
+        raise NotLiftable("cuts values off at limits that are computed while it runs")
     low = node.attribute("min", lifter.scalar(node.input(1)))
     high = node.attribute("max", lifter.scalar(node.input(2)))
     if isinstance(value, NormValue):
@@ -110,6 +113,12 @@ def batch_normalization(lifter: Lifter, node: Node) -> Value:
     gamma, beta, mean, variance = (part.vector() for part in parts if part is not None)
     with np.errstate(all="ignore"):
         scale = gamma / np.sqrt(variance + float(node.attribute("epsilon", 1e-5)))
+    if not np.isfinite(scale).all():
+        worst = float(variance.min())
+        raise InvalidWeights(
+            f"the batch norm {node.label} has a variance of {worst:g} in the tensor {node.input(4)}, whose root it "
+            "divides by: look for the channel that never varied, or export the model with an epsilon above 0"
+        )
     return _affine(lifter, node, value, scale=scale, bias=beta - mean * scale)
 
 

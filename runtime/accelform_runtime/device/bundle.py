@@ -101,7 +101,7 @@ class Bundle:
         found = []
         if len(self.inputs) != 1:
             found.append(f"it has {len(self.inputs)} inputs, and exactly one is served")
-        found += [problem for tensor in self.inputs for problem in _input_problems(tensor)]
+        found += [problem for tensor in self.inputs for problem in input_problems(tensor)]
         if not self.outputs:
             found.append("there is no output")
         names = [name for tensor in self.outputs for name in {tensor.name, tensor.alias}]
@@ -164,7 +164,7 @@ def _compare(path: Path, expected: FileInfo, size: int, sha256: str) -> None:
         raise BundleInvalid(f"{path} does not match the sha256 in its bundle: the file was altered; {_REMEDY}")
 
 
-def _input_problems(tensor: TensorInfo) -> list[str]:
+def input_problems(tensor: TensorInfo) -> list[str]:
     if tensor.encoding == IMAGE_ENCODING:
         return []
     if tensor.encoding:

@@ -1,0 +1,130 @@
+"""Has a network tried out by a child process, once per content: a graph that brings a library down ends the child."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from accelform import errors
+from accelform.errors import UnsupportedModel, UserError
+from accelform.sources.imports import imports_folder, private_folder
+from accelform.sources.process import TIME_VARIABLE, Limits
+
+TRIAL_VERSION = 1
+"""Changes whenever the same file could be judged differently."""
+
+TRIED_FILE = "tried.json"
+MAX_TRIED = 1000
+CHILD = "accelform.sources.trial.run"
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+
+Progress = Callable[[str], None]
+
+_REFUSED: dict[str, UserError] = {}
+"""What did not go well, by key: one preview reads the same source several times."""
+
+
+def try_out(
+    path: Path,
+    *,
+    name: str,
+    digest: str,
+    input_tensors: Sequence[str] | None,
+    output_tensors: Sequence[str] | None,
+    checked: bool,
+    progress: Progress,
+) -> None:
+    """Checks the ONNX file at `path`, loads what a server would load, and compares its answers with the file's own.
+
+    What went well is kept by `digest` in the folder of imports. `checked` False leaves out onnx's checker, for files
+    that TensorFlow's converter wrote.
+
+    Raises:
+        UserError, as its subclass says: what onnx, onnxruntime or the comparison has against it.
+    """
+    key = _key(digest, input_tensors, output_tensors, checked)
+    if key in _REFUSED:
+        raise _REFUSED[key]
+    if key in _tried():
+        return
+    progress(f"trying out {name}: loads it as a server does, and compares its answers with onnxruntime's of the file")
+    job = {"path": str(path), "inputs": input_tensors, "outputs": output_tensors, "checked": checked, "name": name}
+    try:
+        for note in _run(job, name):
+            progress(f"{name}: {note}")
+    except UserError as error:
+        _REFUSED[key] = error
+        raise
+    _remember(key)
+
+
+def _run(job: Mapping[str, object], name: str) -> list[str]:
+    """What the child has to say.
+
+    Raises:
+        UserError: what it refused, or that it did not end well.
+    """
+    limits = Limits.from_environment()
+    environment = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
+    with tempfile.TemporaryDirectory(prefix="accelform-trial-") as folder:
+        verdict = Path(folder) / "verdict.json"
+        asked = json.dumps({**job, "memory_bytes": limits.memory_bytes, "verdict": str(verdict)})
+        try:
+            child = subprocess.run(
+                [sys.executable, "-I", "-m", CHILD],
+                input=asked.encode(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                cwd=folder,
+                env=environment | {"TMPDIR": folder},
+                timeout=limits.seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UnsupportedModel(
+                f"loading {name} and computing a few answers did not end within {limits.seconds:g} s; set "
+                f"{TIME_VARIABLE} higher, or export a smaller network"
+            ) from error
+        if not verdict.is_file():
+            how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit code {child.returncode}"
+            words = child.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:300]
+            raise UnsupportedModel(
+                f"loading {name} ended the process that tried it, with {how}{f' ({words})' if words else ''}: a "
+                "server would end as well; export the model again, or without what is unusual in it"
+            )
+        found = json.loads(verdict.read_text(encoding="utf-8"))
+    if "error" in found:
+        raise getattr(errors, found["error"])(found["message"])
+    return list(found["notes"])
+
+
+def _key(digest: str, inputs: Sequence[str] | None, outputs: Sequence[str] | None, checked: bool) -> str:
+    what = [TRIAL_VERSION, version("onnxruntime"), version("onnx"), digest, list(inputs or ()), list(outputs or ())]
+    return hashlib.sha256(json.dumps([*what, checked]).encode()).hexdigest()
+
+
+def _tried() -> list[str]:
+    try:
+        found = json.loads((imports_folder() / TRIED_FILE).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _remember(key: str) -> None:
+    """Two previews at once may forget one of the two: it is tried again then."""
+    with contextlib.suppress(OSError):
+        folder = private_folder(imports_folder())
+        tried = [*_tried(), key][-MAX_TRIED:]
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{TRIED_FILE}-")
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            json.dump(tried, file)
+        os.replace(temporary, folder / TRIED_FILE)
