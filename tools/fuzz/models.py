@@ -56,7 +56,7 @@ SERVED = tuple(
 
 def answer(question: Question) -> bytes:
     """The reply to a question that the model would have answered; also checks what the FPGA would get."""
-    assert question.count > 0
+    assert question.count >= 0
     results: list[dict[str, Any]] = []
     for index in range(question.count):
         if index < MOST_VALUES:

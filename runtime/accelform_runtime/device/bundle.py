@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, Final
 
-from accelform_runtime.errors import BundleInvalid
+from accelform_runtime.errors import BundleInvalid, UnknownProfile
+from accelform_runtime.numerics.format import load_profile
 
 SCHEMA: Final = 3
 DESCRIPTION_FILE: Final = "bundle.json"
@@ -96,6 +98,14 @@ class Bundle:
     def takes_images(self) -> bool:
         """Whether a call sends encoded images; else it sends the input tensor itself."""
         return self.inputs[0].encoding == IMAGE_ENCODING
+
+    @functools.cached_property
+    def finite_only(self) -> bool:
+        """Whether the number format has neither NaN nor infinity, as block floating point has not."""
+        try:
+            return load_profile(self.number_format).quantised
+        except UnknownProfile:
+            return True
 
     def _problems(self) -> list[str]:
         found = []

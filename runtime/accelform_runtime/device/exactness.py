@@ -39,10 +39,10 @@ class Exactness:
 
     @classmethod
     def of(cls, images: Iterable[Exactness]) -> Exactness:
-        """What holds for all of a call's images."""
+        """What holds for all of a call's images; of none nothing had to be computed."""
         found = list(images)
         return cls(
-            how=max((one.how for one in found), key=_WEAKEST_LAST.index),
+            how=max((one.how for one in found), key=_WEAKEST_LAST.index, default="construction"),
             sums=sum(one.sums for one in found),
             proven=sum(one.proven for one in found),
         )

@@ -93,6 +93,8 @@ class Calls:
     def _go_on(self, call_id: int, call: _Call) -> Outgoing:
         if not call.in_time():
             raise DeadlinePassed("the call's time was over before all of its inputs were scored")
+        if call.question.count == 0:
+            return self._finish(call_id, call, ModelledTimes.none())
         value = call.question.value(call.done)
         array = self._decode(value)[None] if isinstance(value, bytes) else value
         if call.certified:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from accelform_runtime.device.bundle import Bundle
 from accelform_runtime.errors import InvalidRequest, InvalidTensor
 from accelform_runtime.protocol import example_pb2, inference_pb2, tensors
+from accelform_runtime.worker.inputs import finite_values
 from accelform_runtime.worker.question import check_count
 
 Features = Mapping[str, example_pb2.Feature]
@@ -90,11 +91,11 @@ class Examples:
                 f"{what} has {len(given)} values; the input's shape {list(shape)} needs {math.prod(shape)}"
             )
         values = np.fromiter(given, np.float32 if kind == "float_list" else np.int64, len(given))
-        if not np.isfinite(values).all():
-            raise InvalidTensor(f"{what} holds NaN or infinity; send finite values only")
+        if self._bundle.finite_only and not np.isfinite(values).all():
+            raise InvalidTensor(f"{what} holds NaN or infinity; {finite_values(self._bundle)}")
         with np.errstate(over="ignore"):
             converted = values.astype(dtype)
-        if not np.isfinite(converted).all():
+        if (np.isfinite(values) & ~np.isfinite(converted)).any():
             raise InvalidTensor(f"{what} holds values outside the range of {self._expected.dtype}")
         if kind == "int64_list" and not np.array_equal(converted.astype(np.int64), values):
             raise InvalidTensor(f"{what} holds values that {self._expected.dtype} does not; send values in its range")

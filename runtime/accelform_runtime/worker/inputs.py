@@ -48,15 +48,13 @@ def from_proto(proto: tensor_pb2.TensorProto, bundle: Bundle, key: str) -> Value
     if sent not in (expected.dtype, _WIDENED.get(expected.dtype)):
         raise InvalidTensor(f"input {key!r} takes {expected.dtype}; sent: {sent}")
     check_shape(tensors.shape_of(proto), expected, key)
-    return in_ones(tensors.to_numpy(proto), key)
+    return in_ones(tensors.to_numpy(proto), bundle, key)
 
 
 def check_images(shape: tuple[int, ...], key: str) -> None:
-    """Raises InvalidTensor where strings of that shape are no images: only one, or a row of them."""
+    """Raises InvalidTensor where strings of that shape are no images: only one, or a row of them, also an empty one."""
     if len(shape) > 1:
         raise InvalidTensor(f"input {key!r} takes one dimension, the images; sent shape: {list(shape)}")
-    if not all(shape):
-        raise InvalidTensor(f"input {key!r} holds no image")
     check_count(shape[0] if shape else 1, "images")
 
 
@@ -67,14 +65,19 @@ def check_shape(shape: tuple[int, ...], expected: TensorInfo, key: str) -> None:
         raise InvalidTensor(
             f"input {key!r} takes shape {[-1, *wanted]}, the batch first and -1 for any size; sent: {list(shape)}"
         )
-    if not all(shape):
+    if not all(shape[1:]):
         raise InvalidTensor(f"input {key!r} holds no value; sent shape: {list(shape)}")
     check_count(shape[0], "values")
 
 
-def in_ones(values: NDArray[Any], key: str) -> Sequence[NDArray[Any]]:
-    """A batch as its values, batch dimension 1 each. Raises InvalidTensor for values that are no numbers."""
-    if values.dtype.kind in "fc" and not np.isfinite(values).all():
+def in_ones(values: NDArray[Any], bundle: Bundle, key: str) -> Sequence[NDArray[Any]]:
+    """A batch as its values, batch dimension 1 each. Raises InvalidTensor for values that the number format lacks."""
+    if values.dtype.kind in "fc" and bundle.finite_only and not np.isfinite(values).all():
         where = [int(index) for index in np.argwhere(~np.isfinite(values))[0]]
-        raise InvalidTensor(f"input {key!r} holds NaN or infinity, first at {where}; send finite values only")
+        raise InvalidTensor(f"input {key!r} holds NaN or infinity, first at {where}; {finite_values(bundle)}")
     return [values[index : index + 1] for index in range(len(values))]
+
+
+def finite_values(bundle: Bundle) -> str:
+    """Why NaN and infinity are refused, and what to do."""
+    return f"the model's number format, {bundle.number_format}, holds finite values only: send such"

@@ -41,8 +41,8 @@ def _fill(example: example_pb2.Example, features: Any, what: str) -> None:
         try:
             if kinds <= {int}:
                 feature.int64_list.value.extend(values)
-            elif kinds <= {int, float}:
-                feature.float_list.value.extend(values)
+            elif kinds <= json_values.FLOATS:
+                feature.float_list.value.extend(json_values.to_numbers(values, "DT_FLOAT", label).tolist())
             elif kinds <= {str, dict}:
                 feature.bytes_list.value.extend(json_values.to_strings(values, label).tolist())
             else:

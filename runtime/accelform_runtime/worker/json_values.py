@@ -7,6 +7,7 @@ import binascii
 import itertools
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,18 +20,29 @@ from accelform_runtime.protocol import tensors
 MAX_JSON_VALUES: Final = 2 * 1024 * 1024
 """Most values, lists and objects in one text: fourteen images of 224 x 224; each takes far more memory than text."""
 BYTES_KEY: Final = "b64"
+_INFINITY: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|\b(Inf)\b', re.DOTALL)
+"""A string, or outside of strings the short word for infinity, which is then the group."""
+_BASE64: Final = re.compile(rb"([A-Za-z0-9+/]*)([=.]*)")
+_SPACES: Final = b" \t\n\v\f\r"
+
+
+class Constant(float):
+    """NaN or infinity that the text names; any other infinity is a number that no float holds."""
+
 
 _WORDS: Final = {
     bool: "true or false",
     int: "a whole number",
     float: "a number with a fraction",
+    Constant: "NaN or infinity",
     str: "a string",
     dict: "an object",
     list: "a list",
     type(None): "null",
 }
 
-_TAKEN: Final[dict[str, frozenset[type]]] = {"b": frozenset({bool}), "f": frozenset({int, float})}
+FLOATS: Final = frozenset[type]({int, float, Constant})
+_TAKEN: Final[dict[str, frozenset[type]]] = {"b": frozenset({bool}), "f": FLOATS}
 """What JSON's values of an element type are, by NumPy's letter for its kind; whole numbers for all others."""
 
 
@@ -40,7 +52,7 @@ def parse_object(text: bytes | memoryview) -> dict[str, Any]:
     if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
         raise InvalidRequest(f"the JSON text holds more than {MAX_JSON_VALUES} values; send them over gRPC")
     try:
-        content = json.loads(data)
+        content = _loaded(data)
     except RecursionError as error:
         raise InvalidRequest("the JSON text is nested too deeply") from error
     except ValueError as error:  # also bytes that are no UTF-8, and numbers of thousands of digits
@@ -49,6 +61,17 @@ def parse_object(text: bytes | memoryview) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InvalidRequest(f"the request must be a JSON object; it is {word(content)}")
     return content
+
+
+def _loaded(data: bytes) -> Any:
+    try:
+        return json.loads(data, parse_constant=Constant)
+    except json.JSONDecodeError:
+        if b"Inf" not in data:
+            raise
+        # TensorFlow Serving's parser also takes the short word. It is rare, so that only a text that fails is searched.
+        data = _INFINITY.sub(lambda found: found[0] if found[1] is None else b"Infinity", data)
+        return json.loads(data, parse_constant=Constant)
 
 
 def word(value: Any) -> str:
@@ -160,6 +183,8 @@ def _floats(flat: list[Any], dtype: np.dtype[Any], dtype_name: str, what: str, s
     with np.errstate(over="ignore"):
         converted = values.astype(dtype)
     lost = np.isfinite(values) & ~np.isfinite(converted)
+    for index in np.flatnonzero(np.isinf(values)):
+        lost[index] = type(flat[index]) is not Constant
     if lost.any():
         index = int(np.argmax(lost))
         raise InvalidTensor(f"{what}{_where(shape, index)} is {flat[index]}, outside the range of {dtype_name}")
@@ -174,14 +199,29 @@ def _bytes(item: Any, what: str, shape: tuple[int, ...], index: int) -> bytes:
     if isinstance(item, str):
         return item.encode("utf-8", "surrogatepass")
     if is_bytes(item) and isinstance(item[BYTES_KEY], str):
-        text = item[BYTES_KEY]
         try:
-            return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-        except (binascii.Error, ValueError) as error:
+            return _from_base64(item[BYTES_KEY])
+        except ValueError as error:
             raise InvalidTensor(f"{what}{_where(shape, index)} is no base64") from error
     raise InvalidTensor(
         f'{what}{_where(shape, index)} is {word(item)}; DT_STRING takes {{"b64": "…"}} for bytes, or a string'
     )
+
+
+def _from_base64(text: str) -> bytes:
+    """As TensorFlow Serving's absl::Base64Unescape: white space anywhere, padding by `=` or `.`, all of it or none.
+
+    The letters are RFC 4648's first alphabet, not that for file names; bits left over count for nothing. Raises
+    ValueError.
+    """
+    found = _BASE64.fullmatch(text.encode("ascii").translate(None, _SPACES))
+    if found is None:
+        raise ValueError("a letter of another alphabet")
+    letters, padding = found[1], len(found[2])
+    missing = -len(letters) % 4
+    if missing == 3 or padding not in (0, missing):
+        raise ValueError("cut short, or padded by another number")
+    return binascii.a2b_base64(letters + b"=" * missing)
 
 
 def _where(shape: tuple[int, ...], index: int) -> str:

@@ -19,6 +19,11 @@ class ModelledTimes:
     occupancy_ms: float
     """Time during which the FPGA took no other call."""
 
+    @classmethod
+    def none(cls) -> ModelledTimes:
+        """Those of a call that asks nothing of the FPGA."""
+        return cls(queue_ms=0.0, latency_ms=0.0, occupancy_ms=0.0)
+
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The times as trailing metadata."""
         return (

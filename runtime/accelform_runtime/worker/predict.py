@@ -42,8 +42,7 @@ class Prediction(Question):
     def answer(self) -> bytes:
         response = predict_pb2.PredictResponse(model_spec=self._served.effective())
         for key, name in self._outputs:
-            parts = [result[name] for result in self._results]
-            values = np.concatenate(parts) if len(parts) > 1 else parts[0]
+            values = self._values_of(name)
             if self._served.tensor_content_replies:
                 tensors.fill_content(response.outputs[key], values)
             else:
@@ -51,6 +50,18 @@ class Prediction(Question):
         reply = bytes(response.SerializeToString())
         check_size(len(reply))
         return reply
+
+    def _values_of(self, name: str) -> NDArray[Any]:
+        parts = [result[name] for result in self._results]
+        if not parts:
+            return _no_values(next(tensor for tensor in self._served.bundle.outputs if tensor.name == name))
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def _no_values(output: TensorInfo) -> NDArray[Any]:
+    """What an empty batch gives: no value of the output's shape, and 0 for each size that only values would tell."""
+    dtype = tensors.numpy_dtype(output.dtype) if tensors.is_numeric(output.dtype) else np.dtype(object)
+    return np.empty((0, *(max(size, 0) for size in output.shape[1:])), dtype)
 
 
 def parse(message: bytes | memoryview, served: Served) -> Prediction:

@@ -20,7 +20,7 @@ class Question(abc.ABC):
     """A call that fits the resident model; its values are scored one at a time, in order.
 
     Attributes:
-        count: how many values there are, at least one
+        count: how many values there are; none in an empty batch
         names: the tensor names of the outputs that each of them needs
     """
 

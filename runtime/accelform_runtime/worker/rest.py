@@ -47,7 +47,7 @@ class JsonPrediction(Question):
         elif self._in_rows:
             text = _list(_object(keys, parts) for parts in self._parts)
         else:
-            text = _object(keys, [_list(column) for column in zip(*self._parts, strict=True)])
+            text = _object(keys, [_list(parts[index] for parts in self._parts) for index in range(len(keys))])
         return _object(['"predictions"' if self._in_rows else '"outputs"'], [text]).encode()
 
 
@@ -93,7 +93,7 @@ def parse_predict(text: bytes | memoryview, spec: Mapping[str, Any], served: Ser
     else:
         numbers = json_values.to_numbers(value, expected.dtype, what)
         inputs.check_shape(numbers.shape, expected, key)
-        values = inputs.in_ones(numbers, key)
+        values = inputs.in_ones(numbers, bundle, key)
     return JsonPrediction(values, outputs_of((), bundle, by_alias=key == expected.alias), in_rows=in_rows)
 
 

@@ -26,6 +26,7 @@ from tests.contract.runtime.conftest import (
     wait_until_serving,
     write_bundle,
 )
+from tests.support.split_bundle import write_split_bundle
 from tools.conformance import INTERPRETER, interpreter
 
 DRIVER = Path(__file__).with_name("driver.py")
@@ -38,10 +39,13 @@ SERVERS: dict[str, dict[str, Any]] = {
     "http": {"http_enabled": True, "http_port": 0},
     "value": {},
     "root": {},
+    "blocks": {},
+    "float32": {},
 }
-"""Settings of a server by its name in the tables; `value` has a model of one value, `root` may load others."""
+"""Settings of a server by its name in the tables; `value` has a model of one value, `root` may load others; `blocks`
+and `float32` have a model of tensors in that number format."""
 
-MOST = 9
+MOST = 11
 """Servers at once; those of the other transport are stopped then. No test uses both."""
 
 __all__ = ["bundle", "start", "started"]
@@ -126,6 +130,17 @@ def value_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("value") / "model", value_model(), outputs=outputs, labels=[])
 
 
+@pytest.fixture(scope="session")
+def resident(model_root: Path, value_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The model of each server."""
+    tensors = tmp_path_factory.mktemp("tensors")
+    return dict.fromkeys(SERVERS, model_root / "present") | {
+        "value": value_bundle,
+        "blocks": write_split_bundle(tensors / "blocks"),
+        "float32": write_split_bundle(tensors / "float32", parts=False, number_format="float32"),
+    }
+
+
 Server = Callable[..., Service]
 
 
@@ -134,7 +149,7 @@ def server(
     started: Callable[..., Service],
     certificate: Certificate,
     model_root: Path,
-    value_bundle: Path,
+    resident: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Server:
     """server(name, tls=False): the server of that name in SERVERS; it stays until many others are wanted."""
@@ -151,7 +166,7 @@ def server(
             if tls:
                 settings |= {"ssl_cert_pem_file": str(certificate.chain), "ssl_key_pem_file": str(certificate.key)}
             folder = tmp_path_factory.mktemp(f"{name}-tls" if tls else name)
-            service = started(folder / "service", value_bundle if name == "value" else model_root / "present", settings)
+            service = started(folder / "service", resident[name], settings)
             if tls:
                 service = Secured(
                     service.process,

@@ -215,6 +215,31 @@ def test_time_that_is_over(tensor_worker):
     assert (refused.meta["code"], refused.meta["kind"]) == ("DEADLINE_EXCEEDED", "DeadlinePassed")
 
 
+@pytest.mark.parametrize("certified", [False, True])
+def test_an_empty_batch(tensor_worker, certified):
+    """It is answered at once, without a value, and takes the FPGA no time."""
+    message = predict_pb2.PredictRequest()
+    tensors.fill_content(message.inputs["images"], split.plain_image()[:0])
+
+    frame = tensor_worker.run(message.SerializeToString(), certified=certified)
+
+    assert scores(frame).shape == (0, split.CLASSES)
+    assert frame.meta["images"] == 0
+    assert dict(frame.meta["trailing"])["x-accelform-fpga-occupancy-ms"] == "0.0000"
+
+
+def test_values_that_are_no_numbers(start, tmp_path):
+    """In float32 NaN goes through the network as it would in TensorFlow."""
+    worker = start()
+    worker.load(split.write_split_bundle(tmp_path / "model", parts=False, number_format="float32"))
+    text = json.dumps({"inputs": np.full((1, 3, split.SIDE, split.SIDE), np.nan).tolist()}).encode()
+
+    frame = worker.run(text, "rest.predict", spec=NOBODY)
+
+    assert frame.kind is Kind.DONE, frame.meta
+    assert b"NaN" in bytes(frame.body)
+
+
 def test_names_of_any_length(tensor_worker):
     """A refusal that repeats a name of the caller's stays short enough for headers."""
     message = predict_pb2.PredictRequest()

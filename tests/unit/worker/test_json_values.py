@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,13 +42,18 @@ JSON = st.recursive(
 )
 
 
+def parsed(text: str) -> Any:
+    """A text as a request's value is read."""
+    return json_values.parse_object(f'{{"it": {text}}}'.encode())["it"]
+
+
 @settings(max_examples=200)
 @given(st.sampled_from(list(NAMES)).flatmap(lambda kind: arrays.arrays(kind, SHAPES)))
 def test_arrays_survive_json(values):
     """Every array of a type that JSON has numbers for comes back equal, NaN and infinity included."""
     text = json_values.to_text(values)
 
-    back = json_values.to_numbers(json.loads(text), NAMES[values.dtype.str.strip("<|=").replace("b1", "?")], "it")
+    back = json_values.to_numbers(parsed(text), NAMES[values.dtype.str.strip("<|=").replace("b1", "?")], "it")
 
     assert (back.dtype, back.shape) == (values.dtype, values.shape)
     assert np.array_equal(back, values, equal_nan=values.dtype.kind == "f")
@@ -115,15 +121,39 @@ def test_values_that_do_not_fit(value, name, words):
         json_values.to_numbers(value, name, "it")
 
 
-@pytest.mark.parametrize("text", ["YQ==", "YQ", "YWI=", "YWI"])
-def test_base64_with_padding_or_without(text):
-    """Both forms are read, as TensorFlow Serving reads them."""
-    assert json_values.to_strings({"b64": text}, "it").item() in (b"a", b"ab")
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("YQ==", b"a"),
+        ("YQ", b"a"),
+        ("YWI=", b"ab"),
+        ("YWI", b"ab"),
+        ("YQ..", b"a"),
+        ("YQ=.", b"a"),
+        ("YR==", b"a"),
+        ("", b""),
+        (" \n", b""),
+        ("YWJj\nZGVm\r\n", b"abcdef"),
+        (" Y\tW\vI\f = \n", b"ab"),
+        ("+/+/", b"\xfb\xff\xbf"),
+        (base64.encodebytes(bytes(range(200))).decode(), bytes(range(200))),
+    ],
+)
+def test_base64_as_tensorflow_serving_reads_it(text, data):
+    """With line ends and other white space, and all of its padding or none, by = or dots; no bit left over counts."""
+    assert json_values.to_strings({"b64": text}, "it").item() == data
 
 
 @pytest.mark.parametrize(
-    "value", [{"b64": "*"}, {"b64": 1}, {"b64": "YQ", "more": 1}, {"b65": "YQ"}, 1, None, {"b64": "é"}]
+    "text", ["*", "é", "Y", "YWJjZ", "YQ=", "YQ===", "YWI==", "YWJj=", "=", "Y=Q=", "-_-_", "\0", "YQ\u2028"]
 )
+def test_base64_that_is_none(text):
+    """A letter of another alphabet, one left over, and padding of another length are refused, also there."""
+    with pytest.raises(InvalidTensor, match="it is no base64"):
+        json_values.to_strings({"b64": text}, "it")
+
+
+@pytest.mark.parametrize("value", [{"b64": 1}, {"b64": "YQ", "more": 1}, {"b65": "YQ"}, 1, None])
 def test_strings_that_are_none(value):
     """What is neither text nor base64 is refused."""
     with pytest.raises(InvalidTensor, match="it at"):

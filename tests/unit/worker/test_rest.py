@@ -182,10 +182,55 @@ def test_examples_that_do_not_fit(content, words):
         rest.parse_classify(json.dumps(content).encode(), NOBODY, served())
 
 
-def test_a_feature_of_numbers_that_are_too_large():
-    """A number no float holds is refused when its example's turn comes."""
-    content = {"examples": [{"images": [1e39, 1, 2, 3, 4, 5]}]}
-    question = rest.parse_classify(json.dumps(content).encode(), NOBODY, served())
+@pytest.mark.parametrize("number", ["1e39", "-1e39", "1e999"])
+@pytest.mark.parametrize("number_format", ["bw-a10-cnn", "float32"])
+def test_a_feature_of_numbers_that_are_too_large(number, number_format):
+    """A number that no float32 holds is refused, and never taken for infinity."""
+    text = f'{{"examples": [{{"images": [{number}, 1, 2, 3, 4, 5]}}]}}'.encode()
 
-    with pytest.raises(InvalidTensor, match="NaN or infinity"):
-        question.value(0)
+    with pytest.raises(InvalidTensor, match="outside the range of DT_FLOAT"):
+        rest.parse_classify(text, NOBODY, served(number_format=number_format))
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "Inf", "-Inf"])
+def test_words_for_what_is_no_number(word):
+    """They are read as TensorFlow Serving reads them, in tensors and in features; block floating point has none."""
+    wanted = float(word)
+    row, flat = f"[[{word},1,2],[3,4,5]]", f"[{word},1,2,3,4,5]"
+    tensor = f'{{"signature_name": "serving_default", "instances": [{row}]}}'.encode()
+    examples = f'{{"examples": [{{"images": {flat}, "Inf": ["Inf", "-Inf \\\\\\" Inf"]}}]}}'.encode()
+    for parse, text in ((rest.parse_predict, tensor), (rest.parse_classify, examples)):
+        value = parse(text, NOBODY, served(number_format="float32")).value(0)
+
+        assert np.array_equal(value.reshape(-1)[:2], [wanted, 1], equal_nan=True)
+        with pytest.raises(InvalidTensor, match=r"NaN or infinity.*holds finite values only"):
+            parse(text, NOBODY, served()).value(0)
+
+
+@pytest.mark.parametrize("text", [b'{"instances": [Info]}', b'{"instances": [+Inf]}', b'{"instances": [inf]}', b"Inf"])
+def test_words_for_nothing(text):
+    """Other words are no JSON."""
+    with pytest.raises(InvalidRequest, match=r"not JSON|JSON object"):
+        rest.parse_predict(text, NOBODY, served(number_format="float32"))
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_numbers_beyond_any_float(number):
+    """A number too large for a float is none of infinity's words, and is refused."""
+    text = f'{{"inputs": [[[{number},1,2],[3,4,5]]]}}'.encode()
+
+    with pytest.raises(InvalidTensor, match="outside the range of DT_FLOAT"):
+        rest.parse_predict(text, NOBODY, served(number_format="float32"))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "text"), [(1, b'{"outputs":[]}'), (2, b'{"outputs":{"output_alias":[],"out_1":[]}}')]
+)
+def test_an_empty_batch_in_columns(outputs, text):
+    """Columns without values are answered by outputs without values; rows have to have one."""
+    model = served(images=True, **(ONE_OUTPUT if outputs == 1 else {}))
+
+    question = rest.parse_predict(b'{"inputs": []}', NOBODY, model)
+
+    assert question.count == 0
+    assert question.answer() == text

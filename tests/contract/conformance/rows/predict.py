@@ -20,6 +20,12 @@ def request(**changes: Any) -> dict[str, Any]:
     return {"model_spec": spec(), "inputs": {"images": strings(image())}, **changes}
 
 
+def numbers(*words: str) -> dict[str, Any]:
+    """A tensor of the small model of tensors, beginning with these values and full of the last of them."""
+    dims = [{"size": size} for size in (1, 3, 4, 4)]
+    return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": dims}, "float_val": list(words)}
+
+
 def one_key(name: str) -> Any:
     """Whether the answer holds exactly this output, of one image."""
 
@@ -195,6 +201,33 @@ ROWS = (
         "the tensor cannot be parsed",
         "tensorflow: cc/saved_model/util.cc",
         request=request(inputs={"images": {**strings(image()), "tensor_shape": {"dim": [{"size": -1}]}}}),
+    ),
+    row(
+        "an empty batch",
+        "OK",
+        "outputs without values",
+        PREDICT_UTIL,
+        request=request(inputs={"images": strings()}),
+        reply=lambda reply: reply["outputs"]["output_alias"]["tensor_shape"]["dim"] == [{}, {"size": "10"}],
+    ),
+    row(
+        "NaN or infinity in a tensor, for a model in float32",
+        "OK",
+        "as any other value",
+        PREDICT_UTIL,
+        server="float32",
+        request={"inputs": {"images": numbers("NaN", "Infinity", "-Infinity")}},
+    ),
+    row(
+        "NaN or infinity in a tensor, for a model in block floating point",
+        "OK",
+        "as any other value",
+        PREDICT_UTIL,
+        ours="INVALID_ARGUMENT",
+        why="block floating point holds finite values only, and an answer would be made up",
+        server="blocks",
+        request={"inputs": {"images": numbers("NaN")}},
+        naming=("NaN", "bw-a10-cnn"),
     ),
     row(
         "bytes that are no image",

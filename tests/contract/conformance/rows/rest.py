@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -133,6 +134,22 @@ ROWS = (
     post("rows that are no list", 400, "a list is expected", JSON_TENSOR, {"instances": b64()}),
     post("no rows", 400, "no values", JSON_TENSOR, {"instances": []}),
     post("a number instead of bytes", 400, "names the expected type", JSON_TENSOR, {"instances": [1.5]}),
+    post(
+        "base64 with line ends, or without its padding",
+        200,
+        "as without them, or with it",
+        JSON_TENSOR,
+        {"instances": [{"b64": "\r\n".join(textwrap.wrap(image().rstrip("="), 76)) + "\n"}]},
+        reply=lambda answer: scores(answer["predictions"], 1),
+    ),
+    post(
+        "columns without values",
+        200,
+        "`outputs` without values",
+        JSON_TENSOR,
+        {"inputs": []},
+        reply=lambda answer: answer == {"outputs": []},
+    ),
     post("base64 that is none", 400, "cannot be decoded", JSON_TENSOR, {"instances": [{"b64": "*"}]}),
     post("an input of an unknown name", 400, "no such input", JSON_TENSOR, {"instances": [{"image": b64()}]}),
     post(
