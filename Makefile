@@ -74,6 +74,10 @@ check: environment ## Lint, formatting and types
 bench: environment ## Measure, and write benchmarks/results/
 	@$(ON_PATH) $(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: fuzz
+fuzz: environment ## Search for inputs that break worker and engine: RUNS=20000 of each target, or for MINUTES
+	@$(BIN)/python -m tools.fuzz $(if $(MINUTES),--minutes $(MINUTES),--runs $(or $(RUNS),20000)) $(ARGS)
+
 .PHONY: soak
 soak: environment ## Put good and bad calls on a server for MINUTES=30; fail when it keeps growing
 	@$(ON_PATH) $(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)

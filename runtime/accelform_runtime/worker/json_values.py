@@ -183,8 +183,8 @@ def _floats(flat: list[Any], dtype: np.dtype[Any], dtype_name: str, what: str, s
     with np.errstate(over="ignore"):
         converted = values.astype(dtype)
     lost = np.isfinite(values) & ~np.isfinite(converted)
-    for index in np.flatnonzero(np.isinf(values)):
-        lost[index] = type(flat[index]) is not Constant
+    for place in np.flatnonzero(np.isinf(values)).tolist():
+        lost[place] = type(flat[place]) is not Constant
     if lost.any():
         index = int(np.argmax(lost))
         raise InvalidTensor(f"{what}{_where(shape, index)} is {flat[index]}, outside the range of {dtype_name}")

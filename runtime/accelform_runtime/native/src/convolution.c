@@ -6,7 +6,7 @@
 #include "engine.h"
 
 #define GROUP_OUTPUTS 128
-#define MOST_OUTPUTS ((int64_t)1 << 20)
+#define MOST_OUTPUTS ((int64_t)1 << 20) /* also of parts */
 #define NEAR_BYTES (24 << 10) /* weights of 32 outputs that stay in the nearest cache from tile to tile */
 #define LARGEST_STEP 100 /* exponent; an integer times such a step is still a finite float32 */
 

@@ -96,6 +96,8 @@ const char *program_load(struct engine *engine, const struct program *program, i
 const char *convolution_load(struct engine *engine, struct op *op, const struct program *program,
                              const struct op_record *record);
 
+bool writes_apart(const struct engine *engine, const struct op *op);
+
 void convolution_item(struct engine *engine, const struct op *op, int item, struct scratch *scratch);
 void rows_item(struct engine *engine, const struct op *op, int item, struct scratch *scratch);
 

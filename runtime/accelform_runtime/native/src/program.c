@@ -7,6 +7,7 @@
 #define MOST ((int64_t)1 << 20) /* of any side, channel count or number of records */
 #define MOST_BYTES ((int64_t)1 << 36)
 #define MOST_ITEMS (1 << 20)
+#define MOST_TAPS (1 << 20) /* of a window */
 #define ITEMS_PER_THREAD 4
 
 static bool between(int64_t value, int64_t low, int64_t high) { return low <= value && value <= high; }
@@ -111,6 +112,11 @@ static bool find_floats(struct engine *engine, const struct program *program, in
     return true;
 }
 
+/* A view that a convolution's results go to: its kernels write the point-wise type and know no other. */
+static bool of_the_point_wise_type(const struct engine *engine, const struct view *view) {
+    return view == NULL || view->is_float == engine->is_float;
+}
+
 static bool gives(const struct view *view, const struct op *op) {
     return view == NULL || (view->base != NULL && view->height == op->height && view->width == op->width &&
                             view->channels == op->channels);
@@ -120,6 +126,7 @@ static bool gives(const struct view *view, const struct op *op) {
 static const char *walk(struct op *op, int height, int width) {
     const int64_t sides[] = {height, width};
     int64_t results[2];
+    if ((int64_t)op->kernel[0] * op->kernel[1] > MOST_TAPS) return "a window is impossibly large";
     for (int axis = 0; axis < 2; axis++) {
         const int64_t room = sides[axis] + op->padding[axis] + op->padding[axis + 2];
         const int64_t reach = (int64_t)(op->kernel[axis] - 1) * op->dilation[axis] + 1;
@@ -209,6 +216,10 @@ static const char *load_op(struct engine *engine, const struct program *program,
                        op->added->channels != op->channels)) ||
         (out && (out->height != op->height || out->width != op->width || out->channels != op->channels)))
         return "a step's result has another shape than the place for it";
+    if (op->kind == CONVOLUTION &&
+        (!of_the_point_wise_type(engine, op->middle) || !of_the_point_wise_type(engine, op->out)))
+        return "a convolution's result is of another type than the place for it";
+    if (!writes_apart(engine, op)) return "a step writes over what it reads, or twice to the same place";
     op->output = ABSENT;
     if (op->kind == COPY && from->output != ABSENT) {
         if (!between(from->output, 0, program->output_count - 1)) return "there is no such output";
