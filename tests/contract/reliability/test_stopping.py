@@ -23,19 +23,17 @@ NOT_SERVING = 2
 @pytest.mark.parametrize("repetition", range(STOPS))
 def test_no_accepted_call_is_lost(start, image, request_of, eventually, callers, told, repetition):
     """SIGTERM under load, with connections still arriving: each call that was taken has its answer at its caller."""
-    own = start(max_queue=50, drain_seconds=20.0)
+    own = start(max_queue=50, drain_seconds=600.0)
     message = request_of(image(repetition % 3 * 5))
     steady = callers(own, message, count=4)
     arriving = callers(own, message, count=3, reconnect=True)
     enough = 10 + 3 * repetition
     eventually(lambda: sum(each.codes().get(StatusCode.OK, 0) for each in (steady, arriving)) > enough, "some answers")
 
-    asked = time.monotonic()
-    code = own.terminate(timeout=20)
-    took = time.monotonic() - asked
+    code = own.terminate(timeout=120)
     outcomes = steady.end() + arriving.end()
 
-    assert (code, took < 15) == (0, True)
+    assert code == 0
     calls = told(own, "request")
     assert all("stopping" in line["detail"] for line in calls if line["code"] != "OK"), calls[-20:]
     answered = [found for found, _, _ in outcomes].count(StatusCode.OK)
@@ -49,11 +47,10 @@ def test_no_accepted_call_is_lost(start, image, request_of, eventually, callers,
 
 def test_lame_duck(start, image, request_of, eventually, told):
     """For lame_duck_seconds health says NOT_SERVING and /readyz 503 while every call is still answered."""
-    own = start(http_enabled=True, http_port=0, lame_duck_seconds=8.0)
+    own = start(http_enabled=True, http_port=0, lame_duck_seconds=600.0)
     door = side_door(own, eventually, PRIMARY)
-    asked = time.monotonic()
     own.process.send_signal(signal.SIGTERM)
-    eventually(lambda: own.health() == NOT_SERVING, "NOT_SERVING", seconds=4)
+    eventually(lambda: own.health() == NOT_SERVING, "NOT_SERVING")
 
     for _ in range(4):
         assert own.health() == NOT_SERVING
@@ -61,25 +58,33 @@ def test_lame_duck(start, image, request_of, eventually, told):
         assert door.ask("/healthz").status == 200
         assert own.predict(request_of(image()))[0].outputs
 
-    assert own.process.wait(10) == 0
-    assert time.monotonic() - asked >= 8
+    own.process.send_signal(signal.SIGTERM)  # the second one ends it
+    assert own.process.wait(120) == 0
     assert {line["code"] for line in told(own, "request")} == {"OK"}
+
+
+def test_the_lame_duck_ends_by_itself(start):
+    """It lasts lame_duck_seconds, without calls too."""
+    own = start(lame_duck_seconds=1.0)
+    asked = time.monotonic()
+    own.process.send_signal(signal.SIGTERM)
+
+    assert own.process.wait(120) == 0
+    assert time.monotonic() - asked >= 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_second_signal_hurries(start, image, request_of, eventually, told, number):
     """A second signal ends lame duck and drain; the calls that are left learn why they have no answer."""
-    own = start(lame_duck_seconds=60.0, drain_seconds=60.0)
+    own = start(lame_duck_seconds=600.0, drain_seconds=600.0)
     call = own.begin(request_of(*[image(SLOW)] * 40))
     worker = worker_of(own, eventually)
     own.process.send_signal(number)
     eventually(lambda: told(own, "draining"), "the drain")
 
-    asked = time.monotonic()
     own.process.send_signal(number)
 
-    assert own.process.wait(10) == 0
-    assert time.monotonic() - asked < 6
+    assert own.process.wait(120) == 0
     assert call.code() is StatusCode.UNAVAILABLE
     assert "ask again" in call.details()
     assert told(own, "hurried")
@@ -94,10 +99,8 @@ def test_stopping_a_hung_model(start, image, request_of, eventually, told):
     worker = worker_of(own, eventually)
     os.kill(worker, signal.SIGSTOP)
 
-    asked = time.monotonic()
-    assert own.terminate(timeout=15) == 0
+    assert own.terminate(timeout=120) == 0
 
-    assert time.monotonic() - asked < 8
     assert call.code() is StatusCode.UNAVAILABLE
     assert is_gone(worker)
     assert (own.folder / "fpga.json").read_text() == ""
@@ -128,7 +131,7 @@ def test_kill_leaves_nothing(start, image, request_of, eventually):
     worker = worker_of(own, eventually)
 
     own.process.kill()
-    own.process.wait(10)
+    own.process.wait(120)
     eventually(lambda: is_gone(worker), "the worker's end", seconds=5)
 
     assert call.code() is StatusCode.UNAVAILABLE
@@ -143,7 +146,7 @@ def test_watchers_learn_of_the_stop(start, image, request_of, eventually):
     """A channel that watches health while calls are drained sees NOT_SERVING before its connection ends."""
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    own = start(drain_seconds=20.0)
+    own = start(drain_seconds=600.0)
     call = own.begin(request_of(*[image(SLOW)] * 3))
     stream = health_pb2_grpc.HealthStub(own.channel()).Watch(health_pb2.HealthCheckRequest(), timeout=60)
     assert next(stream).status == health_pb2.HealthCheckResponse.SERVING
@@ -153,6 +156,6 @@ def test_watchers_learn_of_the_stop(start, image, request_of, eventually):
     assert next(stream).status == health_pb2.HealthCheckResponse.NOT_SERVING
     assert not call.done()
     assert call.code() is StatusCode.OK
-    assert own.process.wait(10) == 0
+    assert own.process.wait(120) == 0
     with pytest.raises((StopIteration, grpc.RpcError)):
         next(stream)

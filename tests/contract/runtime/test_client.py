@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,12 +77,12 @@ def test_scoring_uri_is_enough(service, image):
 
 def test_wrong_key_fails_at_once(service, image):
     """A wrong key is KeyRefused without retries, and the error does not repeat it."""
-    with PredictionClient(service.address, access_token="wrong-key-987654") as client:
-        started = time.monotonic()
-        with pytest.raises(KeyRefused) as raised:
-            client.score_image(image())
+    with (
+        PredictionClient(service.address, access_token="wrong-key-987654") as client,
+        pytest.raises(KeyRefused) as raised,
+    ):
+        client.score_image(image(), timeout_seconds=3600.0)  # a client that tried again would do so for an hour
 
-    assert time.monotonic() - started < 2
     assert "wrong-key-987654" not in str(raised.value)
 
 
@@ -116,12 +115,11 @@ def test_timeout(client, image):
 
 def test_nobody_there(free_port, image):
     """Where nothing listens, the client gives up within its timeout and says where it looked."""
-    with PredictionClient("127.0.0.1", free_port) as client:
-        started = time.monotonic()
-        with pytest.raises(ServiceUnreachable, match=str(free_port)):
-            client.score_image(image(), timeout_seconds=1.0)
-
-    assert time.monotonic() - started < 10
+    with (
+        PredictionClient("127.0.0.1", free_port) as client,
+        pytest.raises(ServiceUnreachable, match=str(free_port)),
+    ):
+        client.score_image(image(), timeout_seconds=1.0)
 
 
 def test_waits_for_a_service_that_comes_up(free_port, start, image):

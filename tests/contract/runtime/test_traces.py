@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from concurrent import futures
 
 import grpc
@@ -83,9 +82,7 @@ def test_a_collector_that_is_away(start, image, request_of, silent):
         own = start(otlp_endpoint=f"http://127.0.0.1:{listener.getsockname()[1]}")
         for _ in range(20):
             own.predict(request_of(image()), timeout=10)
-        begun = time.monotonic()
 
         assert own.terminate() == 0
 
-    assert time.monotonic() - begun < 8
     assert own.events("stopped")

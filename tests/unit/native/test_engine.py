@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -189,11 +190,13 @@ def test_making_and_closing_engines_leaves_nothing(network: Network, parameters:
 def test_the_time_of_every_step_is_known(network: Network, parameters: Parameters, image: Floats) -> None:
     """Each op of the last run has a name and a time."""
     with Engine(network, parameters, FORMAT) as engine:
+        begun = time.perf_counter()
         engine.run(image)
+        took = time.perf_counter() - begun
         seconds = engine.step_seconds()
 
     assert [name for name, _ in seconds] == ["image", "a", "b", "both: output"]
-    assert all(0 < value < 10 for _, value in seconds)
+    assert all(0 < value < took for _, value in seconds)
 
 
 @needs_library

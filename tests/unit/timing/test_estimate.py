@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 
 import pytest
 
@@ -47,15 +46,6 @@ def test_every_family(name: str) -> None:
     assert pytest.approx((low, high), abs=5e-3) == (found.latency_low_ms, found.latency_high_ms)
     assert found.latency_low_ms < found.latency_unfitted_ms < found.latency_ms < found.latency_high_ms
     assert found.occupancy_analytic_ms < found.occupancy_ms < found.latency_ms
-
-
-def test_every_family_within_a_second() -> None:
-    """A preview makes one of these, networks included."""
-    started = time.monotonic()
-    for family in FAMILIES.values():
-        forecast(family.network(), number_format="bw-a10-cnn")
-
-    assert time.monotonic() - started < 1
 
 
 def test_only_vggs_dense_layers_wait_for_their_weights() -> None:
