@@ -89,7 +89,9 @@ def opened(args: argparse.Namespace, *outputs: Path | None) -> tuple[ModelSource
         raise problems[0]
     source = read_source(args.model)
     say(f"{args.model}: {source.family or 'no known family'}, {source.digest[:19]}")
-    samples = find_samples(args.images, labels=source.labels, limit=args.limit) if args.images else ()
+    samples: tuple[Sample, ...] = ()
+    if args.images:
+        samples = find_samples(args.images, labels=source.labels, limit=args.limit, progress=say)
     return source, open_source(source, say), samples
 
 

@@ -19,6 +19,7 @@ from accelform.cli.objects import Thresholds
 from accelform.cli.stack_outputs import DEFAULT_STACK, read_outputs
 from accelform.cli.token import mint
 from accelform.errors import ScoreInputUnreadable
+from accelform.texts import NotText, decoded, lines_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,7 +142,7 @@ def _from_stack(stack: str) -> Endpoint:
 
 def _from_arguments(args: argparse.Namespace) -> Endpoint:
     key = _text(args.key_file, "key file").strip() if args.key_file else ""
-    labels = tuple(_text(args.labels, "labels").splitlines()) if args.labels else ()
+    labels = _labels(args.labels) if args.labels else ()
     certificates = _text(args.ca_file, "CA file").encode() if args.ca_file else b""
     return Endpoint(address=args.address, key=key, certificates=certificates, labels=labels)
 
@@ -177,6 +178,13 @@ def _read(path: Path, what: str) -> bytes:
 
 def _text(path: Path, what: str) -> str:
     try:
-        return _read(path, what).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ScoreInputUnreadable(f"{what} {path} is not text; name a UTF-8 file") from error
+        return decoded(_read(path, what))
+    except NotText as error:
+        raise ScoreInputUnreadable(f"{what} {path} is not text: {error}") from error
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    try:
+        return lines_of(_read(path, "labels"))
+    except NotText as error:
+        raise ScoreInputUnreadable(f"labels {path}: {error}") from error

@@ -24,11 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 
-import yaml
-
 from accelform.errors import InvalidFeaturizerSpec, NotAModel
 from accelform.featurizers.families import FAMILIES, Family
 from accelform.featurizers.preprocessing import Preprocess
+from accelform.texts import NotText, parse_yaml
 
 __all__ = [
     "FeaturizerSpec",
@@ -137,11 +136,9 @@ def parse_spec(text: str, *, origin: str) -> FeaturizerSpec:
         InvalidFeaturizerSpec: unknown keys, wrong types or values: every problem in one message.
     """
     try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise NotAModel(
-            f"{origin} can't be read as a featurizer specification: it is not YAML: {_one_line(error)}"
-        ) from error
+        raw = parse_yaml(text)
+    except NotText as error:
+        raise NotAModel(f"{origin} can't be read as a featurizer specification: it is not YAML: {error}") from error
     if not isinstance(raw, dict) or "featurizer" not in raw:
         raise NotAModel(
             f"{origin} is not a featurizer specification: it has no key featurizer. "
@@ -331,7 +328,3 @@ def _is_whole(value: Any) -> TypeGuard[int]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

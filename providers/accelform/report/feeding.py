@@ -141,12 +141,18 @@ def _loaded(sample: Sample) -> Arrays:
             if unpacked > MAX_SAMPLE_BYTES:
                 raise ValueError(f"it unpacks to {unpacked / 1e6:.0f} MB, at most {MAX_SAMPLE_BYTES / 1e6:.0f} MB")
         with sample.path.open("rb") as stream:
+            if (start := stream.read(2)) and start[:1] == b"\x80" and start[1:] <= b"\x05":
+                raise ValueError("it is a Python pickle, which is never loaded; save arrays of numbers with numpy.save")
+            stream.seek(0)
             content = np.load(stream, allow_pickle=False)
             if isinstance(content, np.ndarray):
                 return {"": content}
             return {name: content[name] for name in content.files}
     except Exception as error:  # whatever the damage leads NumPy and zipfile to
-        raise CalibrationUnusable(f"{sample.name} is no array file that can be read: {error}") from error
+        why = str(error)
+        if "allow_pickle" in why:
+            why = "it holds Python objects, which are never loaded; save arrays of numbers with numpy.save"
+        raise CalibrationUnusable(f"{sample.name} is no array file that can be read: {why}") from error
 
 
 def _fitting(array: np.ndarray[Any, np.dtype[Any]], value: Input, sample: Sample) -> np.ndarray[Any, np.dtype[Any]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelform.errors import CalibrationUnusable
+from accelform.folders import files_below
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 ARRAY_ENDINGS = (".npy", ".npz")
 MAX_SAMPLES = 10_000
 MAX_SAMPLE_BYTES = 1 << 28
+MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +35,17 @@ class Sample:
         return self.path.suffix.lower() in ARRAY_ENDINGS
 
 
-def find_samples(paths: Sequence[Path], *, labels: Sequence[str] = (), limit: int | None = None) -> tuple[Sample, ...]:
+def find_samples(
+    paths: Sequence[Path],
+    *,
+    labels: Sequence[str] = (),
+    limit: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Sample, ...]:
     """Files as named, and of folders every picture and array below them, sorted by name.
 
-    With `limit`, that many of them at even distances, so that a folder sorted by class gives some of each.
+    What a folder holds besides (thumbnails, hidden files, other kinds) is left out, and told to `progress`. With
+    `limit`, that many of them at even distances, so that a folder sorted by class gives some of each.
 
     Raises:
         CalibrationUnusable: nothing is there, or nothing that can be used.
@@ -44,9 +53,11 @@ def find_samples(paths: Sequence[Path], *, labels: Sequence[str] = (), limit: in
     found: list[Sample] = []
     for path in paths:
         if path.is_dir():
-            found += _below(path, labels)
+            found += _below(path, labels, progress)
         elif path.is_file():
             found.append(Sample(path=path, name=path.name, label=_label(path.parent.name, labels)))
+        elif path.exists():
+            raise CalibrationUnusable(f"{path} is a pipe or a device. Name a folder of images, or image files.")
         else:
             raise CalibrationUnusable(f"{path} is not there. Name a folder of images, or image files.")
     if not found:
@@ -58,17 +69,22 @@ def find_samples(paths: Sequence[Path], *, labels: Sequence[str] = (), limit: in
     return tuple(found)
 
 
-def _below(folder: Path, labels: Sequence[str]) -> Iterator[Sample]:
+def _below(folder: Path, labels: Sequence[str], progress: Callable[[str], None]) -> Iterator[Sample]:
     try:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*IMAGE_ENDINGS, *ARRAY_ENDINGS))
+        entries = [(path, left) for path, left in files_below(folder) if left or path.is_file()]
     except OSError as error:
-        raise CalibrationUnusable(f"{folder} can't be read: {error.strerror}. Check its permissions.") from error
-    files = [path for path in files if path.is_file()]
+        where = error.filename or folder
+        raise CalibrationUnusable(f"{where} can't be read: {error.strerror}. Check its permissions.") from error
+    files = [path for path, left in entries if not left and path.suffix.lower() in (*IMAGE_ENDINGS, *ARRAY_ENDINGS)]
     if len(files) > MAX_SAMPLES:
         raise CalibrationUnusable(
             f"{folder} holds {len(files)} images; at most {MAX_SAMPLES} are taken. Name a folder with fewer: a few "
             "hundred say as much."
         )
+    taken = set(files)
+    if out := [path.relative_to(folder).as_posix() for path, _ in entries if path not in taken]:
+        shown = ", ".join(out[:MAX_SHOWN]) + (f" and {len(out) - MAX_SHOWN} more" if len(out) > MAX_SHOWN else "")
+        progress(f"{folder.name}: {len(files)} images; left out, as no images or a system's own: {shown}")
     for path in files:
         yield Sample(path=path, name=path.relative_to(folder).as_posix(), label=_label(path.parent.name, labels))
 

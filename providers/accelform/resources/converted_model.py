@@ -15,7 +15,7 @@ from accelform.plans.contract import Planned, Problem, Property, ResourceContrac
 from accelform.plans.identity import fingerprint
 from accelform.resources import common
 from accelform.resources.base import AccelResource, Values, unknown_unless_known
-from accelform.resources.model import ENTRY
+from accelform.resources.model import ENTRY, NAMES
 from accelform.resources.versioned import CLAIM, Content, VersionedProvider, find_version
 
 if TYPE_CHECKING:
@@ -225,8 +225,8 @@ class ConvertedModelProvider(VersionedProvider):
 
         model = _source(inputs)
         stored = catalog.local_files(common.open_store(inputs), model, folder / "store")
-        entry = _laid_out(stored, folder / "source") / model.properties[ENTRY]
-        source = read_source(entry, progress=common.note)
+        names_given = model.properties.get(NAMES, {})
+        entry = _laid_out(stored, names_given, folder / "source") / model.properties[ENTRY]
         calibration = inputs.get("calibration_images")
         wanted = Wanted(
             name=name,
@@ -236,12 +236,18 @@ class ConvertedModelProvider(VersionedProvider):
             output_tensors=inputs.get("output_tensors") or None,
             calibration_images=project.resolve(calibration) if calibration else None,
         )
-        delivery = deliver(
-            source,
-            output_dir=folder / "delivery",
-            wanted=wanted,
-            progress=lambda text: common.note(f"{text} ({name})"),
-        )
+        try:
+            delivery = deliver(
+                read_source(entry, progress=common.note),
+                output_dir=folder / "delivery",
+                wanted=wanted,
+                progress=lambda text: common.note(f"{text} ({name})"),
+            )
+        except UserError as error:
+            # The user's file, and not the place where it was laid out from the store.
+            given = str(inputs["model_path"])
+            said = str(error).replace(str(entry), given).replace(f"{entry.parent}/", "").replace(f"{folder}/", "")
+            raise type(error)(said) from error
         return Content(files=delivery.files)
 
     def outputs(self, url: str, manifest: Manifest) -> Values:
@@ -258,10 +264,10 @@ class ConvertedModelProvider(VersionedProvider):
         }
 
 
-def _laid_out(stored: Mapping[str, Path], folder: Path) -> Path:
+def _laid_out(stored: Mapping[str, Path], names_given: Mapping[str, str], folder: Path) -> Path:
     """The model's files alone in a folder, as its author had them: the store keeps its own beside them."""
-    for name, path in stored.items():
-        place = folder / name
+    for key, path in stored.items():
+        place = folder / names_given.get(key, key)
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(path, place)
@@ -276,7 +282,7 @@ def _calibration_digest(path: str | None) -> str:
     from accelform.report.samples import find_samples
 
     digest = hashlib.sha256()
-    for sample in find_samples([project.resolve(path)]):
+    for sample in find_samples([project.resolve(path)], progress=common.note):
         digest.update(f"{sample.name}\0{hashlib.sha256(sample.path.read_bytes()).hexdigest()}\n".encode())
     return f"sha256:{digest.hexdigest()}"
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ENTRY = "entry"
 """Recorded with a version: which of its files to read first; `.` for a model that is a folder."""
 
+NAMES = "names"
+"""Recorded with a version: what those of its files are called that the store keeps under keys of its own."""
+
 CONTRACT = ResourceContract(
     name="Model",
     summary="A registered network; new content is a new version.",
@@ -110,6 +113,7 @@ class ModelProvider(VersionedProvider):
 
     def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
         from accelform.sources import read_source
+        from accelform.store.keys import keys_for
 
         source = read_source(project.resolve(inputs["model_path"]), progress=common.note)
         if source.digest != inputs["digest"]:
@@ -118,7 +122,12 @@ class ModelProvider(VersionedProvider):
                 f"{source.digest}); run `pulumi up` again"
             )
         entry = "." if source.path.is_dir() else source.path.name
-        return Content(files={file.name: file.path for file in source.files}, properties={ENTRY: entry})
+        keys = keys_for([file.name for file in source.files])
+        renamed = {key: name for name, key in keys.items() if key != name}
+        return Content(
+            files={keys[file.name]: file.path for file in source.files},
+            properties={ENTRY: entry, **({NAMES: renamed} if renamed else {})},
+        )
 
     def outputs(self, url: str, manifest: Manifest) -> Values:
         return {**super().outputs(url, manifest), "url": url}

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from accelform.errors import UnsafeModel, WeightsUnreadable
+from accelform.folders import within_left_behind
 from accelform.sources.files import is_plain_name
 
 MAX_MEMBERS = 1000
@@ -23,7 +24,6 @@ RATIO_COUNTS_FROM_BYTES = 64 << 20
 CHUNK_BYTES = 1 << 20
 MAX_NAME_CHARACTERS = 500
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_IGNORED = ("__MACOSX/", ".DS_Store")
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def _unpack(path: Path, folder: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             written = 0
             for member in checked_members(archive, path.name):
-                if member.filename.startswith(_IGNORED[0]) or member.filename.endswith(_IGNORED[1]):
+                if within_left_behind(member.filename):
                     continue
                 target = folder / PurePosixPath(member.filename.replace("\\", "/"))
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from accelform.featurizers.spec import (
     SeededClassifier,
     parse_spec,
 )
-from accelform.sources.files import content_digest, describe, inside, read_labels
+from accelform.sources.files import content_digest, described, read_labels
 from accelform.sources.model import ModelSource, SourceFile
 from accelform_runtime.network.network import Network
 
@@ -54,7 +54,7 @@ def read_featurizer(path: Path, text: str, progress: Progress = lambda _: None) 
     spec = parse_spec(text, origin=path.name)
     family = FAMILIES[spec.featurizer]
     folder = path.parent
-    files = (describe(path, path.name), *(describe(inside(folder, name), name) for name in spec.paths))
+    files = described(folder, (path.name, *spec.paths))
     classes, assumptions = _classes(spec, family, files)
     for assumption in assumptions:
         progress(f"{path.name}: {assumption}")

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 from accelform.errors import ModelSourceMissing, NotAModel, WeightsUnreadable
+from accelform.foreign_files import foreign_kind
 from accelform.sources.wire import BYTES, VARINT, Malformed, fields, mapped
 
 YAML, ONNX, GRAPH_DEF, SAVED_MODEL, KERAS, HDF5, ZIP = "yaml", "onnx", "graph_def", "saved_model", "keras", "h5", "zip"
@@ -64,12 +65,14 @@ def kind_of(path: Path) -> str:
         if not path.exists():
             raise ModelSourceMissing(f"{path} is missing. Check model_path; it is relative to Pulumi.yaml.")
         if not path.is_file():
-            raise ModelSourceMissing(f"{path} is neither a file nor a folder. Name a model file.")
+            raise ModelSourceMissing(f"{path} is a pipe or a device, neither a file nor a folder. Name a model file.")
         size = path.stat().st_size
         with path.open("rb") as stream:
             start = stream.read(64)
     except OSError as error:
         raise ModelSourceMissing(f"{path} can't be read: {error.strerror}. Check its permissions.") from error
+    if promised is None and (foreign := foreign_kind(path)):
+        raise NotAModel(f"{path} is {foreign}.")
     if promised is None:
         raise NotAModel(
             f"{path} is not a model: its name must end in {', '.join(ENDINGS)}, or it is a SavedModel's folder"

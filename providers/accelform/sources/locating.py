@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from accelform.errors import ModelSourceMissing, NotAModel
+from accelform.errors import ModelSourceMissing, NotAModel, UserError, WeightsUnreadable
+from accelform.folders import is_left_behind
 from accelform.sources.archives import unpacked
-from accelform.sources.files import describe, inside, read_text
+from accelform.sources.files import describe, described, inside, read_text
 from accelform.sources.imports import imports_folder, private_folder
 from accelform.sources.keras_files import check_keras_archive, check_keras_h5
 from accelform.sources.kinds import (
@@ -80,13 +81,31 @@ def _located(path: Path, nested: int) -> Iterator[Found]:
         with _in_yaml(path, nested) as found:
             yield found
     elif kind == ZIP:
-        with unpacked(path, below=private_folder(imports_folder())) as folder, _located(folder, nested - 1) as found:
+        with (
+            unpacked(path, below=private_folder(imports_folder())) as folder,
+            _told_of(path, folder),
+            _located(folder, nested - 1) as found,
+        ):
             if found.kind == FEATURIZER or found.wrapper is not None:
                 # Paths in a YAML file are taken from its place, which an archive does not keep.
                 raise NotAModel(f"{path.name} holds a YAML file; unpack it and name that file instead.")
             yield replace(found, files=(describe(path, path.name),))
     else:
         yield _single(path, kind)
+
+
+@contextmanager
+def _told_of(archive: Path, folder: Path) -> Iterator[None]:
+    """Messages name the archive and its member, and not the folder that it was unpacked to."""
+    try:
+        yield
+    except UserError as error:
+        said = str(error).replace(f"{folder}/", f"{archive}, in it ").replace(str(folder), str(archive))
+        if archive.name not in said:
+            said = f"{archive.name}: {said}"
+        if said == str(error):
+            raise
+        raise type(error)(said) from error
 
 
 @contextmanager
@@ -98,8 +117,16 @@ def _in_yaml(path: Path, nested: int) -> Iterator[Found]:
         return
     wrapper = parse_wrapper(raw, origin=path.name)
     target = inside(path.parent, wrapper.model)
+    labels_missing = ""
+    try:
+        labels = described(path.parent, [wrapper.labels] if wrapper.labels else [])
+    except (ModelSourceMissing, WeightsUnreadable) as error:
+        labels, labels_missing = (), str(error)
     if not target.exists():
-        raise ModelSourceMissing(f"{target} is missing. Put the model there, or correct model in {path.name}.")
+        said = f"{target} is missing. Put the model there, or correct model in {path.name}. {labels_missing}"
+        raise ModelSourceMissing(said.strip())
+    if labels_missing:
+        raise ModelSourceMissing(labels_missing)
     if target.is_file() and ENDINGS.get(target.suffix.lower()) == YAML:
         raise NotAModel(f"{path.name} names {wrapper.model}, another YAML file. Name the network's own file.")
     with _located(target, nested - 1) as found:
@@ -109,7 +136,6 @@ def _in_yaml(path: Path, nested: int) -> Iterator[Found]:
             )
         prefix = wrapper.model if target.is_dir() else Path(wrapper.model).parent.as_posix()
         kept = tuple(replace(file, name=_joined(prefix, file.name)) for file in found.files)
-        labels = (describe(inside(path.parent, wrapper.labels), wrapper.labels),) if wrapper.labels else ()
         yield replace(
             found, wrapper=wrapper, yaml=path, files=tuple(dict.fromkeys((describe(path, path.name), *kept, *labels)))
         )
@@ -122,7 +148,7 @@ def _joined(prefix: str, name: str) -> str:
 @contextmanager
 def _in_folder(folder: Path, nested: int) -> Iterator[Found]:
     try:
-        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
+        entries = sorted(entry for entry in folder.iterdir() if not is_left_behind(entry.name))
     except OSError as error:
         raise ModelSourceMissing(f"{folder} can't be read: {error.strerror}. Check its permissions.") from error
     if (folder / SAVED_MODEL_FILE).exists():
@@ -147,10 +173,10 @@ def _only_one(folder: Path, entries: list[Path]) -> Path:
             return candidates[0]
         if candidates:
             listed = ", ".join(entry.name for entry in candidates[:MAX_SHOWN])
-            raise NotAModel(f"{folder} is a folder of several models, {listed}. Name one of them.")
+            raise NotAModel(f"{folder} holds several models, {listed}. Name one of them; in an archive, pack one.")
     listed = ", ".join(entry.name for entry in entries[:MAX_SHOWN]) or "nothing"
     raise NotAModel(
-        f"{folder} is a folder without a model: it holds {listed}, but no {SAVED_MODEL_FILE} and no file that ends in "
+        f"{folder} holds no model: it has {listed}, but no {SAVED_MODEL_FILE} and no file that ends in "
         f"{', '.join(ENDINGS)}."
     )
 

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accelform.errors import InvalidWeights, ModelSourceMissing, UnsafeModel, WeightsUnreadable
+from accelform.errors import InvalidWeights, ModelSourceMissing, UnsafeModel, UserError, WeightsUnreadable
 from accelform.sources.files import is_plain_name
 from accelform.sources.wire import BYTES, Buffer, Malformed, Span, fields, mapped, messages, text
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_TOTAL_BYTES = 2 << 30
 MAX_TENSORS = 50_000
 MAX_DEPTH = 20
+MAX_SHOWN = 8
 ADVICE = "Save the model again with onnx.save_model, everything in one file or one folder."
 
 _GRAPH, _INITIALIZER, _NODE, _ATTRIBUTE, _TENSOR, _TENSORS, _SUBGRAPH, _SUBGRAPHS = 7, 5, 1, 5, 5, 10, 6, 11
@@ -39,8 +40,15 @@ def external_files(path: Path) -> tuple[str, ...]:
         raise WeightsUnreadable(
             f"{path.name} can't be read: {error}. It is damaged or cut off; copy it again."
         ) from error
+    problems: list[UserError] = []
     for name in names:
-        _check_place(path, name)
+        try:
+            _check_place(path, name)
+        except (UnsafeModel, ModelSourceMissing) as error:
+            problems.append(error)
+    if problems:
+        shown = " ".join(str(problem) for problem in problems[:MAX_SHOWN])
+        raise type(problems[0])(shown)
     total = path.stat().st_size + sum((path.parent / name).stat().st_size for name in names)
     if total > MAX_TOTAL_BYTES:
         raise WeightsUnreadable(f"{path.name} has {total / 2**30:.1f} GiB with its weights; a model may have 2.")
@@ -102,8 +110,10 @@ def _check_place(path: Path, name: str) -> None:
     steps = [folder.joinpath(*target.relative_to(folder).parts[: count + 1]) for count in range(len(Path(name).parts))]
     if any(step.is_symlink() for step in steps):
         raise UnsafeModel(f"{path.name} wants weights from {name!r}, which is a link. Put the file itself there.")
-    if not target.is_file():
+    if not target.exists():
         raise ModelSourceMissing(f"{path.name} has weights in {name!r}, which is missing beside it. {ADVICE}")
+    if not target.is_file():
+        raise ModelSourceMissing(f"{path.name} has weights in {name!r}, which is no file. {ADVICE}")
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +41,7 @@ def read_source(
     from accelform.sources.locating import FEATURIZER, located
 
     path = Path(path)
-    with located(path) as found:
+    with _told(), located(path) as found:
         if found.kind == FEATURIZER:
             from accelform.sources.featurizer import read_featurizer
 
@@ -67,8 +69,26 @@ def open_source(
     from accelform.sources.locating import located
     from accelform.sources.networks import open_network
 
-    with located(source.path) as found:
+    with _told(), located(source.path) as found:
         kept = {(file.name, file.sha256) for file in source.files}
         if {(file.name, file.sha256) for file in found.files} != kept:
             raise UserError(f"{source.path} changed while it was being converted; run the same command again.")
         return open_network(found, source, inputs=input_tensors, outputs=output_tensors, progress=progress)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Messages are text, whatever the bytes of the names are that they tell of."""
+    try:
+        yield
+    except UserError as error:
+        if (said := _shown(str(error))) == str(error):
+            raise
+        raise type(error)(said) from error
+
+
+def _shown(text: str) -> str:
+    try:
+        return os.fsencode(text).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -14,13 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
-
-import yaml
 
 from accelform.errors import InvalidFeaturizerSpec, NotAModel
 from accelform.featurizers.preprocessing import Preprocess
 from accelform.sources.files import is_plain_name
+from accelform.texts import NotText, parse_yaml
 
 KEYS = ("model", "labels", "preprocess", "input_tensors", "output_tensors")
 ORDERS = ("RGB", "BGR")
@@ -46,10 +46,9 @@ def load_yaml(text: str, *, origin: str) -> dict[Any, Any]:
         NotAModel: not YAML, or no mapping.
     """
     try:
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise NotAModel(f"{origin} can't be read as a featurizer specification: it is not YAML: {said}") from error
+        raw = parse_yaml(text)
+    except NotText as error:
+        raise NotAModel(f"{origin} can't be read as a featurizer specification: it is not YAML: {error}") from error
     if not isinstance(raw, dict) or not {"featurizer", "model"} & set(raw):
         raise NotAModel(
             f"{origin} is not a featurizer specification: it has no key featurizer, and no key model either. "
@@ -86,7 +85,7 @@ def _path(raw: Mapping[Any, Any], key: str, problems: list[str]) -> str | None:
     if not is_plain_name(value):
         problems.append(f"{key} is {value!r}; it must stay inside this file's folder")
         return None
-    return value.replace("\\", "/")
+    return PurePosixPath(value.replace("\\", "/")).as_posix()
 
 
 def _preprocess(section: Any, problems: list[str]) -> Preprocess | None:

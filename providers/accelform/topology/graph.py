@@ -106,9 +106,13 @@ def read_graph(
     outputs = tuple(output_tensors) if output_tensors else tuple(value.name for value in graph.output)
     if not outputs:
         raise NotAModel("the ONNX graph has no outputs: name the tensors to serve in output_tensors")
-    _check_names("output", outputs, known=produced, offered=[value.name for value in graph.output])
     inputs = tuple(input_tensors) if input_tensors else tuple(declared)
-    _check_names("input", inputs, known={*produced, *declared}, offered=declared)
+    problems = [
+        *_name_problems("output", outputs, known=produced, offered=[value.name for value in graph.output]),
+        *_name_problems("input", inputs, known={*produced, *declared}, offered=declared),
+    ]
+    if problems:
+        raise UnknownTensor("; ".join(problems))
 
     if max(len(inputs), len(outputs)) > MAX_ENDS:
         raise UnsupportedModel(
@@ -227,15 +231,14 @@ def _check_names_fit(nodes: Sequence[Node]) -> None:
                 )
 
 
-def _check_names(role: str, names: Sequence[str], *, known: Iterable[str], offered: Sequence[str]) -> None:
-    known = set(known)
+def _name_problems(role: str, names: Sequence[str], *, known: Iterable[str], offered: Sequence[str]) -> list[str]:
+    problems, known = [], set(known)
     if missing := [name for name in names if name not in known]:
         there = f"the graph's {role}s are {_listed(offered)}" if offered else f"the graph declares no {role}s"
-        raise UnknownTensor(
-            f"the model has no {role} tensor {_listed(missing)}: {there}; any tensor inside may be named"
-        )
+        problems.append(f"the model has no {role} tensor {_listed(missing)}: {there}; any tensor inside may be named")
     if len(set(names)) != len(names):
-        raise UnknownTensor(f"the {role} tensors {_listed(names)} name one twice")
+        problems.append(f"the {role} tensors {_listed(names)} name one twice")
+    return problems
 
 
 def _between(nodes: Sequence[Node], inputs: set[str], outputs: Sequence[str]) -> tuple[list[Node], set[str]]:

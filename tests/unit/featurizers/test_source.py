@@ -98,7 +98,7 @@ def test_seed_is_part_of_the_digest(tmp_path: Path) -> None:
         ("absent.yaml", None, ModelSourceMissing, "absent.yaml is missing"),
         ("absent.npz", None, ModelSourceMissing, "absent.npz is missing"),
         ("model.txt", b"hello", NotAModel, r"must end in \.yaml"),
-        ("model.yaml", b"\xff\xfe\x00", NotAModel, "UTF-8"),
+        ("model.yaml", b"\xff\xfe\x00", NotAModel, "UTF-16"),
         ("model.yaml", b"# " + b"x" * (1 << 20), NotAModel, "larger than 1 MiB"),
         ("model.yaml", b"a: 1", NotAModel, "no key featurizer"),
     ],
@@ -115,7 +115,7 @@ def test_not_a_model(tmp_path: Path, name: str, content: bytes | None, error: ty
 
 def test_a_folder_is_no_model(tmp_path: Path) -> None:
     """The message tells what to name instead."""
-    with pytest.raises(NotAModel, match="is a folder"):
+    with pytest.raises(NotAModel, match="holds no model"):
         read_source(tmp_path)
 
 
@@ -166,7 +166,7 @@ def test_empty_label_lines_are_refused(write_model: WriteModel) -> None:
     path = write_model()
     (path.parent / "labels.txt").write_text("a\n\nb\n")
 
-    with pytest.raises(InvalidWeights, match="1 of them empty"):
+    with pytest.raises(InvalidWeights, match="line 2 of 3 is empty"):
         read_source(path)
 
 

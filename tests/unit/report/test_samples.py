@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import pickle
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,3 +140,33 @@ def test_a_picture_is_not_two_tensors(tmp_path: Path) -> None:
         feed(picture(tmp_path), [Input(), Input(name="b")], Pixels())
     with pytest.raises(CalibrationUnusable, match="is no picture"):
         feed(picture(tmp_path), [Input(shape=[1, 12])], Pixels())
+
+
+def test_what_systems_leave_in_a_folder_is_left_out_and_said(tmp_path: Path) -> None:
+    """Thumbnails and hidden files would be counted as images, or refused after all others were measured."""
+    picture(tmp_path, "photo.png")
+    (tmp_path / ".thumbnails").mkdir()
+    picture(tmp_path, ".thumbnails/photo.png")
+    for name in ("._photo.png", "Thumbs.db", ".DS_Store", "notes.txt"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    told: list[str] = []
+
+    found = find_samples([tmp_path], progress=told.append)
+
+    assert [sample.name for sample in found] == ["photo.png"]
+    (line,) = told
+    for name in ("._photo.png", ".thumbnails", "Thumbs.db", ".DS_Store", "notes.txt"):
+        assert name in line
+
+
+def test_a_pipe_and_pickles_are_called_what_they_are(tmp_path: Path) -> None:
+    """A pipe would be waited for, and a pickle would run."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "pickle.npy").write_bytes(pickle.dumps([1]))
+    np.save(tmp_path / "objects.npy", np.array([None]))
+
+    with pytest.raises(CalibrationUnusable, match="is a pipe or a device"):
+        find_samples([tmp_path / "pipe.png"])
+    for name in ("pickle.npy", "objects.npy"):
+        with pytest.raises(CalibrationUnusable, match="never loaded"):
+            feed(Sample(path=tmp_path / name, name=name), [Input()], Pixels())

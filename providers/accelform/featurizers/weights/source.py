@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from accelform.errors import ModelSourceMissing, WeightsUnreadable
 from accelform.featurizers.families import Family
 from accelform.featurizers.spec import FileClassifier, FileWeights, ImagenetWeights, SeededClassifier, SeededWeights
+from accelform.foreign_files import foreign_kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,6 +108,8 @@ def read_file(
     `declared` is what a specification says of a Keras file; None where only the classifier counts.
     """
     ending = path.suffix.lower()
+    if foreign := foreign_kind(path):
+        raise WeightsUnreadable(f"{path.name} can't be read as weights: it is {foreign}.")
     if ending not in FORMATS:
         raise WeightsUnreadable(
             f"{path.name} can't be read as weights: its ending is {ending or 'missing'}; known: {', '.join(FORMATS)}."

@@ -56,7 +56,9 @@ def try_out(
     if key in _tried():
         return
     progress(f"trying out {name}: loads it as a server does, and compares its answers with onnxruntime's of the file")
-    job = {"path": str(path), "inputs": input_tensors, "outputs": output_tensors, "checked": checked, "name": name}
+    # A name may have bytes that are no text; what is written with it is text.
+    name = os.fsencode(name).decode("utf-8", "backslashreplace")
+    job = {"name": name, "path": str(path), "inputs": input_tensors, "outputs": output_tensors, "checked": checked}
     try:
         for note in _run(job, name):
             progress(f"{name}: {note}")
