@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from accelform.conversion.block_floating_point import functions
-from accelform.conversion.graph import FLOAT, UINT8, GraphWriter, tensor_value
+from accelform.conversion.graph import DOUBLE, FLOAT, FLOAT16, UINT8, GraphWriter, tensor_value
 from accelform.conversion.joining import as_model, ends, inner_names, renamed
 from accelform.conversion.network_writer import NetworkWriter
 from accelform.conversion.preprocess import preprocess
@@ -92,7 +92,18 @@ def _front(split: SplitModel) -> onnx.ModelProto | None:
     writer = GraphWriter()
     writer.scope = "preprocess"
     image, size = split.inputs[0].name, split.network.image
-    preprocess(writer, image, settings=split.preprocess, height=size.height, width=size.width, name=split.image_tensor)
+    if split.front is None:
+        height, width = size.height, size.width
+        preprocess(writer, image, settings=split.preprocess, height=height, width=width, name=split.image_tensor)
+    else:
+        own = as_model(split.front, split.opset, what="what precedes the FPGA's part").graph
+        height, width, _ = picture_sides(split.front)
+        pixels = preprocess(
+            writer, image, settings=split.preprocess, height=height, width=width, name=f"{writer.scope}/pixels"
+        )
+        own = renamed(own, inner_names(own) | {own.input[0].name}, prefix="own")
+        _as_input(writer, pixels, own.input[0])
+        writer.include(own)
     return writer.model(
         name="preprocess",
         inputs=[tensor_value(image, UINT8, [1, "height", "width", 3])],
@@ -100,6 +111,36 @@ def _front(split: SplitModel) -> onnx.ModelProto | None:
         functions=[],
         documentation="One decoded image in, what the network reads out.",
     )
+
+
+def picture_sides(front: onnx.GraphProto) -> tuple[int, int, bool]:
+    """Height and width of the pictures that a front reads, and whether their channels come first.
+
+    Raises:
+        UnsupportedModel: it reads no pictures of one size in three colours.
+    """
+    dims = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in front.input[0].type.tensor_type.shape.dim]
+    if len(dims) == 4 and min(dims[1:]) > 0 and 3 in (dims[1], dims[3]):
+        first = dims[3] != 3
+        return (dims[2], dims[3], True) if first else (dims[1], dims[2], False)
+    raise UnsupportedModel(f"{front.input[0].name} takes {dims}, which is no picture of one size in three colours")
+
+
+def _as_input(writer: GraphWriter, pixels: str, wanted: onnx.ValueInfoProto) -> None:
+    """float32 [1, height, width, 3] in the type and layout of a network's own input."""
+    element = wanted.type.tensor_type.elem_type
+    whole = element not in (FLOAT, FLOAT16, DOUBLE)
+    steps: list[tuple[str, dict[str, Any]]] = []
+    dims = [dim.dim_value for dim in wanted.type.tensor_type.shape.dim]
+    if dims[3] != 3:
+        steps.append(("Transpose", {"perm": [0, 3, 1, 2]}))
+    if whole:
+        steps.append(("Round", {}))
+    if element != FLOAT:
+        steps.append(("Cast", {"to": element}))
+    steps = steps or [("Identity", {})]
+    for index, (op, attributes) in enumerate(steps, start=1):
+        pixels = writer.op(op, pixels, name=wanted.name if index == len(steps) else "", **attributes)
 
 
 def _head(split: SplitModel) -> onnx.ModelProto | None:

@@ -9,6 +9,8 @@ whole image is resized to the network's height and width, and nothing is cropped
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from accelform.conversion.graph import FLOAT, INT64, GraphWriter
@@ -35,14 +37,17 @@ def preprocess(writer: GraphWriter, image: str, *, settings: Preprocess, height:
     above, below = writer.ops("Split", along_rows, outputs=2, axis=1, num_outputs=2)
     pixels = _interpolate(writer, above, below, row_fraction, [1, height, 1, 1])
 
-    plain = settings.order == "RGB" and settings.scaling_factor == 1.0
-    centred = writer.op("Sub", pixels, writer.constant(np.array(RGB_MEANS, np.float32)), name=name if plain else "")
+    steps: list[tuple[str, list[str], dict[str, Any]]] = []
+    if settings.means:
+        steps.append(("Sub", [writer.constant(np.array(RGB_MEANS, np.float32))], {}))
     if settings.order == "BGR":
-        centred = writer.op("Gather", centred, writer.integers(2, 1, 0), axis=3,
-                            name=name if settings.scaling_factor == 1.0 else "")  # fmt: skip
+        steps.append(("Gather", [writer.integers(2, 1, 0)], {"axis": 3}))
     if settings.scaling_factor != 1.0:
-        centred = writer.op("Mul", centred, writer.constant(np.float32(settings.scaling_factor)), name=name)
-    return centred
+        steps.append(("Mul", [writer.constant(np.float32(settings.scaling_factor))], {}))
+    steps = steps or [("Identity", [], {})]
+    for index, (op, constants, attributes) in enumerate(steps, start=1):
+        pixels = writer.op(op, pixels, *constants, name=name if index == len(steps) else "", **attributes)
+    return pixels
 
 
 def _sides(writer: GraphWriter, image: str) -> tuple[str, str]:

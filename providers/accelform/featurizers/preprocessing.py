@@ -14,8 +14,10 @@ class Preprocess:
         scaling_factor: multiplies the centred values
         keep_aspect_ratio: the shorter side becomes 256 and the centre is cut out; else the whole image is stretched to
             the network's size
+        means: ImageNet's means are taken off first
     """
 
     order: str = "RGB"
     scaling_factor: float = 1.0
     keep_aspect_ratio: bool = True
+    means: bool = True

@@ -32,6 +32,11 @@ IMAGE_INPUT = TensorInfo(name="Placeholder:0", alias=INPUT_ALIAS, dtype="DT_STRI
 MOVING = ("Transpose", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Cast")
 """Operators that only bring the image into the layout and type of the network, which decoded images have already."""
 
+RESIZING = ("Resize", "Upsample", "Crop", "CenterCropPad", "Slice")
+SHIFTING = ("Sub", "Add", "BatchNormalization", "InstanceNormalization")
+SCALING = ("Mul", "Div", "BatchNormalization", "InstanceNormalization")
+REAL = ("DT_FLOAT", "DT_HALF", "DT_DOUBLE")
+
 Progress = Callable[[str], None]
 Names = Sequence[str] | None
 
@@ -52,7 +57,11 @@ def read_network(found: Found, path: Path, *, inputs: Names, outputs: Names, pro
     inputs, outputs = _tensors(found, inputs, outputs)
     settings: dict[str, Any] = {}
     if found.wrapper is not None:
-        settings = {key: value for key, value in asdict(found.wrapper).items() if key != "model" and value is not None}
+        settings = {
+            key: value
+            for key, value in asdict(found.wrapper).items()
+            if key not in ("model", "asked") and value is not None
+        }
     parts = found.parts
     if found.wrapper is not None and found.wrapper.labels is not None:
         labels = next(file for file in found.files if file.name == found.wrapper.labels)
@@ -198,20 +207,51 @@ def _with_preprocess(split: SplitModel, found: Found) -> SplitModel:
         )
     if len(split.inputs) != 1:
         raise InvalidFeaturizerSpec(f"{name} has a preprocess section, but the network has {len(split.inputs)} inputs.")
+    computing = [node.op_type for node in split.front.node if node.op_type not in MOVING] if split.front else []
+    if computing and split.front is not None:
+        return _with_own_arithmetic(split, found, wanted, computing, name=name)
     image = split.network.image
     if image.height != image.width or image.channels != 3:
         raise InvalidFeaturizerSpec(
             f"{name} has a preprocess section, which gives square images of three channels; the network reads "
             f"{image.height} x {image.width} x {image.channels}. Leave it out and send arrays."
         )
-    computing = [node.op_type for node in split.front.node if node.op_type not in MOVING] if split.front else []
-    if computing:
+    return replace(split, inputs=(IMAGE_INPUT,), preprocess=wanted, front=None)
+
+
+def _with_own_arithmetic(
+    split: SplitModel, found: Found, wanted: Preprocess, computing: Sequence[str], *, name: str
+) -> SplitModel:
+    """Images are decoded and resized before what the network does itself; what would be done twice is refused."""
+    from accelform.conversion.model import picture_sides
+
+    assert split.front is not None
+    assert found.wrapper is not None
+    asked, source = found.wrapper.asked, split.inputs[0]
+    height, width, _ = picture_sides(split.front)
+    settings = replace(
+        wanted,
+        means=wanted.means and "means" in asked,
+        scaling_factor=wanted.scaling_factor if "scaling_factor" in asked else 1.0,
+    )
+    twice = []
+    if any(op in RESIZING for op in computing):
+        twice.append("resizes its input itself")
+    if settings.means and any(op in SHIFTING for op in computing):
+        twice.append("takes means off itself, and preprocess.means asks for it too")
+    if settings.scaling_factor != 1.0 and any(op in SCALING for op in computing):
+        twice.append("scales its input itself, and preprocess.scaling_factor asks for it too")
+    if settings.means and source.dtype not in REAL:
+        twice.append(f"takes {source.dtype}, which can't hold values with means taken off")
+    if height != width:
+        twice.append(f"reads {height} x {width}, and preprocess gives square images")
+    if twice:
         raise InvalidFeaturizerSpec(
-            f"{name} has a preprocess section, but {found.entry.name} prepares its input itself "
-            f"({', '.join(dict.fromkeys(computing))}). Leave the section out and send arrays, or name the tensor "
+            f"{name} has a preprocess section, but {found.entry.name} {'; it '.join(twice)} "
+            f"({', '.join(dict.fromkeys(computing))}). Leave out what the network does, or name the tensor "
             "behind that in input_tensors."
         )
-    return replace(split, inputs=(IMAGE_INPUT,), preprocess=wanted, front=None)
+    return replace(split, inputs=(IMAGE_INPUT,), preprocess=settings)
 
 
 def _classes(outputs: tuple[TensorInfo, ...]) -> int | None:

@@ -6,7 +6,8 @@
     input_tensors: [input_1:0]
     output_tensors: [predictions/Softmax:0]
 
-Only `model` is needed: a file or folder beside the YAML file. With `preprocess` the service takes encoded images.
+Only `model` is needed: a file or folder beside the YAML file. With `preprocess` the service takes encoded images; a
+network that prepares its input itself gets them decoded and resized, without means or factor that are not asked for.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ from accelform.texts import NotText, parse_yaml
 KEYS = ("model", "labels", "preprocess", "input_tensors", "output_tensors")
 ORDERS = ("RGB", "BGR")
 RESIZES = {"aspect": True, "free": False}
+MEANS = {"imagenet": True, "none": False}
 MAX_TENSORS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wrapper:
-    """A parsed file; tensors are None where the model's own count."""
+    """A parsed file; tensors are None where the model's own count, `asked` are the keys below `preprocess`."""
 
     model: str
     labels: str | None = None
     preprocess: Preprocess | None = None
+    asked: frozenset[str] = frozenset()
     input_tensors: tuple[str, ...] | None = None
     output_tensors: tuple[str, ...] | None = None
 
@@ -67,7 +70,8 @@ def parse_wrapper(raw: Mapping[Any, Any], *, origin: str) -> Wrapper:
     wrapper = Wrapper(
         model=_path(raw, "model", problems) or "",
         labels=_path(raw, "labels", problems) if raw.get("labels") is not None else None,
-        preprocess=_preprocess(raw.get("preprocess"), problems),
+        preprocess=_preprocess(section := raw.get("preprocess"), problems),
+        asked=frozenset(map(str, section)) if isinstance(section, dict) else frozenset(),
         input_tensors=_names(raw, "input_tensors", problems),
         output_tensors=_names(raw, "output_tensors", problems),
     )
@@ -94,7 +98,7 @@ def _preprocess(section: Any, problems: list[str]) -> Preprocess | None:
     if not isinstance(section, dict):
         problems.append(f"preprocess is {section!r}; it must be a mapping, e.g. {{order: RGB}}")
         return None
-    known = ("order", "scaling_factor", "resize")
+    known = ("order", "means", "scaling_factor", "resize")
     problems += [f"preprocess.{key} is unknown; known: {', '.join(known)}" for key in section if key not in known]
     order, factor, resize = section.get("order", "RGB"), section.get("scaling_factor", 1.0), section.get("resize")
     if order not in ORDERS:
@@ -106,8 +110,15 @@ def _preprocess(section: Any, problems: list[str]) -> Preprocess | None:
     if resize is not None and (not isinstance(resize, str) or resize not in RESIZES):
         problems.append(f"preprocess.resize is {resize!r}; known: {', '.join(RESIZES)}")
         resize = None
+    means = section.get("means", "imagenet")
+    if not isinstance(means, str) or means not in MEANS:
+        problems.append(f"preprocess.means is {means!r}; known: {', '.join(MEANS)}")
+        means = "imagenet"
     return Preprocess(
-        order=str(order), scaling_factor=float(factor), keep_aspect_ratio=RESIZES.get(resize or "aspect", True)
+        means=MEANS[means],
+        order=str(order),
+        scaling_factor=float(factor),
+        keep_aspect_ratio=RESIZES.get(resize or "aspect", True),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 
 from accelform.conversion.converter import build
 from accelform.errors import (
@@ -163,18 +163,71 @@ def test_images_for_a_network_of_another_layout(write_onnx: Write) -> None:
     assert np.allclose(answer(served.SerializeToString(), {"Placeholder:0": pixels[None]}), expected, atol=1e-4)
 
 
-def test_images_for_a_network_that_prepares_them_itself(write_onnx: Write) -> None:
-    """Both would be one preparation too many; nothing is dropped silently."""
-    path = write_onnx()
+def preparing(path: Path, *nodes: onnx.NodeProto, kind: int = TensorProto.FLOAT, last: bool = False) -> Path:
+    """The network of `path` behind nodes that lead from `raw` to `image`."""
     model = onnx.load(path)
-    model.graph.node[0].input[0] = "scaled"
-    model.graph.node.insert(0, helper.make_node("Sqrt", ["image"], ["scaled"]))
+    side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    shape = ["batch", side, side, 3] if last else ["batch", 3, side, side]
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("raw", kind, shape))
+    tensors = {"scale": np.float32(1 / 255), "half": np.float32(0.5)}
+    model.graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in tensors.items())
     path.write_bytes(model.SerializeToString())
-    wrapper = path.with_name("model.yaml")
-    wrapper.write_text("model: net.onnx\npreprocess: {order: BGR}\n")
+    return path
 
-    with pytest.raises(InvalidFeaturizerSpec, match=r"prepares its input itself \(Sqrt"):
+
+@pytest.mark.parametrize("last", [False, True])
+def test_images_for_a_network_that_prepares_them_itself(write_onnx: Write, last: bool) -> None:
+    """Decoding and resizing is the server's, the network's own arithmetic stays: as onnxruntime on the pixels."""
+    nodes = [
+        helper.make_node("Cast", ["raw"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", "scale"], ["unit"]),
+        helper.make_node("Sub", ["unit", "half"], ["centred" if last else "image"]),
+    ]
+    if last:
+        nodes.append(helper.make_node("Transpose", ["centred"], ["image"], perm=[0, 3, 1, 2]))
+    path = preparing(write_onnx(side=96), *nodes, kind=TensorProto.UINT8 if last else TensorProto.FLOAT, last=last)
+    wrapper = path.with_name("model.yaml")
+    wrapper.write_text("model: net.onnx\npreprocess: {order: BGR, resize: free}\n")
+    pixels = np.random.default_rng(1).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+
+    source = read_source(wrapper)
+    served = build(open_source(source), name="small", fmt=load_profile("float32")).proto
+
+    assert source.preprocess == Preprocess(order="BGR", means=False, keep_aspect_ratio=False)
+    image = pixels[None, :, :, ::-1] if last else pixels[None, :, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+    expected = answer(path.read_bytes(), {"raw": np.ascontiguousarray(image)})
+    assert np.allclose(answer(served.SerializeToString(), {"Placeholder:0": pixels[None]}), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "nodes", "message"),
+    [
+        ("{means: imagenet}", [("Sub", "half")], "takes means off itself"),
+        ("{scaling_factor: 0.017}", [("Mul", "scale")], "scales its input itself"),
+    ],
+)
+def test_only_what_would_be_done_twice_is_refused(
+    write_onnx: Write, settings: str, nodes: list[tuple[str, str]], message: str
+) -> None:
+    """Nothing that was asked for is dropped silently."""
+    ((op, constant),) = nodes
+    path = preparing(write_onnx(), helper.make_node(op, ["raw", constant], ["image"]))
+    wrapper = path.with_name("model.yaml")
+    wrapper.write_text(f"model: net.onnx\npreprocess: {settings}\n")
+
+    with pytest.raises(InvalidFeaturizerSpec, match=message):
         read_source(wrapper)
+
+
+def test_what_a_network_does_not_do_itself_may_be_asked_for(write_onnx: Write) -> None:
+    """Means for one that only scales."""
+    path = preparing(write_onnx(), helper.make_node("Mul", ["raw", "scale"], ["image"]))
+    wrapper = path.with_name("model.yaml")
+    wrapper.write_text("model: net.onnx\npreprocess: {means: imagenet}\n")
+
+    assert read_source(wrapper).preprocess == Preprocess(means=True)
 
 
 @pytest.mark.parametrize(
