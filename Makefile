@@ -1,5 +1,7 @@
-# Every target works from a fresh clone with Python 3.11 or newer, Go, make and git. `make help` lists them.
+# Every target works from a fresh clone with Python 3.11 to 3.14, Go, make and git. `make help` lists them.
 
+# A user's settings for other Pythons; the tools look after those of Go, of C compilers, of pip and of uv.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONSTARTUP PYTHONINSPECT PYTHONPLATLIBDIR PYTHONWARNINGS PYTHONOPTIMIZE
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -20,7 +22,12 @@ WITH_CLUSTER = $(if $(filter cluster,$(RINGS)),$(BIN)/python -m tools.cluster pr
 NOT_FOR_TESTS := PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE PULUMI_CONFIG_PASSPHRASE_FILE PULUMI_HOME PULUMI_STACK
 # Tests that import TensorFlow's files need `make tensorflow` first; without it they are skipped by name.
 WITH_TENSORFLOW = export ACCELFORM_TENSORFLOW_PYTHON="$${ACCELFORM_TENSORFLOW_PYTHON:-$$($(PYTHON_MODULE) tools.tensorflow --path)}"
-ON_PATH = folders=$$($(PYTHON_MODULE) tools.env --path) && PATH="$$folders:$$PATH"
+ON_PATH = exports=$$($(PYTHON_MODULE) tools.env --path) && eval "$$exports"
+
+RESOLVE = $(BIN)/uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+  --custom-compile-command 'make lock'
+# One lock for Python 3.11 to 3.14 and every machine; the newest of each package that serves all of them.
+FOR_EVERY_PYTHON := --universal --fork-strategy fewest
 
 .PHONY: help
 help: ## List the targets
@@ -40,7 +47,6 @@ down: ## Destroy the stack and remove all that `make up` left
 
 .PHONY: env
 env: ## Print shell exports for plain pulumi: eval "$(make -s env)"
-	@$(PYTHON_MODULE) tools.venv
 	@$(PYTHON_MODULE) tools.env
 
 .PHONY: tensorflow
@@ -54,7 +60,7 @@ conformance: ## Set up other people's clients beside .venv, to call a service wi
 .PHONY: test
 test: environment ## Run the tests: RINGS="unit contract engine cluster" (ARGS="-k name", WORKERS=3)
 	@$(WITH_CLUSTER)
-	@$(WITH_TENSORFLOW); $(ON_PATH) env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix tests/,$(RINGS)) $(ARGS)
+	@$(WITH_TENSORFLOW); $(ON_PATH); env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix tests/,$(RINGS)) $(ARGS)
 
 .PHONY: cluster
 cluster: environment ## Start a Kubernetes of four nodes on this machine (ARGS="--nodes 2 --simulated-nodes 500")
@@ -72,7 +78,7 @@ check: environment ## Lint, formatting and types
 
 .PHONY: bench
 bench: environment ## Measure, and write benchmarks/results/
-	@$(ON_PATH) $(BIN)/python -m benchmarks $(ARGS)
+	@$(ON_PATH); $(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: fuzz
 fuzz: environment ## Search for inputs that break worker and engine: RUNS=20000 of each target, or for MINUTES
@@ -80,7 +86,7 @@ fuzz: environment ## Search for inputs that break worker and engine: RUNS=20000 
 
 .PHONY: soak
 soak: environment ## Put good and bad calls on a server for MINUTES=30; fail when it keeps growing
-	@$(ON_PATH) $(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
+	@$(ON_PATH); $(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
 
 .PHONY: docs
 docs: environment ## Regenerate the reference tables in docs/
@@ -93,15 +99,21 @@ docs: environment ## Regenerate the reference tables in docs/
 proto: environment ## Regenerate the gRPC code from the .proto files
 	@$(BIN)/python tools/generate_protocol.py
 
+.PHONY: licences
+licences: environment ## Collect the licences of the front's Go modules again, which every image holds
+	@$(BIN)/python -m tools.licences
+
 .PHONY: lock
-lock: environment ## Resolve pyproject.toml again into requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock --quiet
-	@$(BIN)/uv pip compile pyproject.toml --extra tensorflow --extra training --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements-tensorflow.lock --quiet
-	@$(BIN)/uv pip compile requirements-conformance.in --excludes <(echo azureml-core) --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
-	  --output-file requirements-conformance.lock --quiet
+lock: environment ## Resolve pyproject.toml again into the locks
+	@$(RESOLVE) pyproject.toml --group build --extra dev $(FOR_EVERY_PYTHON) --output-file requirements-dev.lock
+	@$(RESOLVE) pyproject.toml --constraint requirements-dev.lock $(FOR_EVERY_PYTHON) --output-file requirements.lock
+	@$(RESOLVE) --group build --constraint requirements-dev.lock $(FOR_EVERY_PYTHON) --output-file requirements-build.lock
+	@$(RESOLVE) pyproject.toml --extra tensorflow --extra training --output-file requirements-tensorflow.lock
+	@$(RESOLVE) requirements-conformance.in --excludes <(echo azureml-core) --output-file requirements-conformance.lock
+
+.PHONY: audit
+audit: environment ## Ask the public databases whether anything that is locked has a known weakness
+	@$(BIN)/python -m tools.audit
 
 .PHONY: clean
 clean: ## Remove the environment and everything generated; the stacks stay
@@ -111,4 +123,4 @@ clean: ## Remove the environment and everything generated; the stacks stay
 
 .PHONY: environment
 environment:
-	@$(PYTHON_MODULE) tools.venv
+	@$(PYTHON_MODULE) tools.venv --development

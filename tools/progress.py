@@ -6,6 +6,7 @@ Standard output stays free for results (a directory, shell exports), so every to
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 INTERVAL_SECONDS = 10.0
 KEPT_LINES = 30
@@ -35,13 +37,55 @@ def reported(step: Callable[[], object]) -> int:
     except StepFailed as failure:
         say(f"error: {failure}")
         return 1
+    except OSError as error:
+        say(f"error: {in_words(error)}")
+        return 2
     return 0
+
+
+def in_words(error: OSError) -> str:
+    """Return one line about a file or folder that could not be used: what, where, and what to do."""
+    place = f" {error.filename}" if error.filename else ""
+    return (
+        f"cannot use{place}: {error.strerror or error}. Make it writable for this user"
+        + (", or set XDG_CACHE_HOME to a folder that is" if "cache" in str(error.filename) else "")
+        + "."
+    )
 
 
 def elapsed(seconds: float) -> str:
     """Return a duration the way people say it: `8 s`, `1 m 20 s`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} m {rest:02d} s" if minutes else f"{rest} s"
+
+
+class Downloads:
+    """What uv says while it fetches: `Downloading numpy (16.1MiB)`, then `Downloaded numpy`, of large packages only."""
+
+    SIZES: ClassVar = {"KiB": 2**-10, "MiB": 1.0, "GiB": 2.0**10}
+    LINE = re.compile(r"\s*Download(?P<how>ing|ed) (?P<name>\S+)(?: \((?P<size>[\d.]+)(?P<unit>[KMG]iB)\))?")
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._mebibytes: dict[str, float] = {}
+        self._fetched: set[str] = set()
+
+    def counts(self, line: str) -> bool:
+        """Tell whether a line says that a package has come."""
+        if (row := self.LINE.match(line)) is None:
+            return False
+        if row["how"] == "ed":
+            self._fetched.add(row["name"])
+            return True
+        self._mebibytes[row["name"]] = float(row["size"] or 0) * self.SIZES[row["unit"] or "MiB"]
+        return True
+
+    def describe(self, _: int) -> str:
+        """Return how much has come, of what is known so far to be fetched; nothing where all is in the cache."""
+        if not self._mebibytes:
+            return self._title
+        fetched = sum(self._mebibytes.get(name, 0) for name in self._fetched)
+        return f"{self._title}: {fetched:.0f} of {sum(self._mebibytes.values()):.0f} MiB fetched"
 
 
 def run_counted(

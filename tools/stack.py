@@ -7,8 +7,10 @@ lock that a killed `pulumi` left behind, and after `down` a tree as clean as bef
 from __future__ import annotations
 
 import argparse
+import difflib
 import fcntl
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -18,25 +20,47 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.env import HOME_FOLDER, STATE_FOLDER, process_environment
+from tools import made, preflight, stackfile
+from tools.env import HOME_FOLDER, process_environment
+from tools.footprint import last_words
 from tools.locks import stack_locks
-from tools.orphans import end_orphans
+from tools.made import STATE_FOLDER
+from tools.orphans import end_orphans, running_below
 from tools.plugins import place_plugin
-from tools.progress import StepFailed, elapsed, say
+from tools.progress import StepFailed, elapsed, exit_on_sigterm, reported, say
 from tools.samefile import is_still_at
-from tools.stackfile import drop_salt, has_secrets
+from tools.sources import PROJECT
+from tools.stackfile import declared_stacks, drop_salt, has_secrets, made_stacks
 from tools.toolchain.__main__ import ensure_pulumi
-from tools.venv import PROJECT, ensure_environment
+from tools.venv import ensure_environment
 
 PULUMI_PROJECT = "accelform"
 SAMPLE_IMAGES = PROJECT / "examples" / "digits" / "images"
-WRITTEN_BY_TOOLS = ("passphrase", "lock", "state", "pulumi-home")
+WRITTEN_BY_TOOLS = ("passphrase", "lock", "state", "pulumi-home", made.RECORD)
+# Pulumi's advice after a destroy; make does the rest itself, and has its own last words.
+ADVICE = re.compile(
+    r"The resources in the stack have been deleted, but|If you want to remove the stack|completely, run `"
+)
 SCORE_TIMEOUT_SECONDS = 120
 
 
 def stack_file(stack: str) -> Path:
     """Return the configuration file of a stack."""
-    return PROJECT / "stacks" / f"Pulumi.{stack}.yaml"
+    return stackfile.stack_file(PROJECT, stack)
+
+
+def check_name(stack: str) -> bool:
+    """Tell whether a stack was made already; raises StepFailed for a name that no stack has."""
+    exists = made_stacks(PROJECT / STATE_FOLDER / "state")
+    known = sorted({*declared_stacks(PROJECT), *exists})
+    if stack not in known:
+        near = difflib.get_close_matches(stack, known, n=1)
+        raise StepFailed(
+            f"there is no stack {stack}"
+            + (f"; did you mean {near[0]}?" if near else ".")
+            + f" Known: {', '.join(known)}. A stack of your own begins with its file: {stack_file(stack)}"
+        )
+    return stack in exists
 
 
 @contextmanager
@@ -59,10 +83,15 @@ def one_at_a_time() -> Iterator[None]:
 
 def prepare(stack: str) -> Mapping[str, str]:
     """Set up Python and Pulumi, select the stack (made when it is new), and return the environment `pulumi` runs in."""
+    preflight.check(PROJECT, stack, deploys=not check_name(stack))
     say("[1/4] Python environment")
     ensure_environment()
     say("[2/4] Pulumi engine")
-    environment = process_environment(ensure_pulumi())
+    toolchain = ensure_pulumi()
+    if place := made.moved_from():
+        say(f"  this checkout was {place} when its stacks were made; it is recorded here from now on")
+    made.write(toolchain)
+    environment = process_environment(toolchain)
     place_plugin(PROJECT / STATE_FOLDER / HOME_FOLDER, stack_file(stack))
     say(f"[3/4] stack {stack} on {environment['PULUMI_BACKEND_URL']}")
     if stack not in existing_stacks(environment):
@@ -81,6 +110,8 @@ def existing_stacks(environment: Mapping[str, str]) -> list[str]:
 def free_stale_lock(stack: str, environment: Mapping[str, str]) -> None:
     """Cancel the update of a `pulumi` that is dead; raises StepFailed when somebody alive holds the stack."""
     backend = Path(environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
+    if ended := end_orphans(PROJECT):
+        say(f"  ended {ended} processes that an engine left when it was killed")
     locks = stack_locks(backend, stack=stack, project=PULUMI_PROJECT)
     alive = [lock for lock in locks if not lock.holder_is_gone()]
     if alive:
@@ -91,33 +122,43 @@ def free_stale_lock(stack: str, environment: Mapping[str, str]) -> None:
     if locks:
         say(f"  {locks[0]} was ended in the middle of an update; cancelling that update")
         pulumi(environment, "cancel", "--yes", "--stack", stack, "--non-interactive", quiet=True)
-        end_orphans(PROJECT / "infra")
         # Creates adopt what they find, so a note about an interrupted one would only alarm.
         clear = ("--yes", "--skip-preview", "--clear-pending-creates", "--stack", stack, "--non-interactive")
         pulumi(environment, "refresh", *clear, quiet=True)
 
 
-def pulumi(environment: Mapping[str, str], *arguments: str, quiet: bool = False) -> str:
-    """Run `pulumi`; shows its output, or with `quiet` returns what it prints. Raises StepFailed when it fails."""
+def pulumi(
+    environment: Mapping[str, str], *arguments: str, quiet: bool = False, without: re.Pattern[str] | None = None
+) -> str:
+    """Run `pulumi`; shows its output, but for lines `without` says; with `quiet` returns what it prints.
+
+    Raises StepFailed when it fails.
+    """
     # Ctrl-C reaches pulumi too, which then finishes what it is doing; ending before it does would leave its lock.
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN) if not quiet else None
     try:
-        answer = subprocess.run(
+        process = subprocess.Popen(
             ["pulumi", *arguments],
             cwd=PROJECT,
             env=dict(environment),
-            capture_output=quiet,
+            stdout=subprocess.PIPE if quiet or without else None,
+            stderr=subprocess.PIPE if quiet else None,
             text=True,
-            check=False,
+            errors="replace",
             preexec_fn=_default_interrupt,
         )
+        if without is not None and process.stdout is not None:
+            for line in process.stdout:
+                if not without.match(line):
+                    print(line, end="", flush=True)
+        printed, errors = process.communicate()
     finally:
         if previous is not None:
             signal.signal(signal.SIGINT, previous)
-    if answer.returncode != 0:
-        detail = f":\n{answer.stdout}{answer.stderr}" if quiet else f" with exit code {answer.returncode}; see above"
+    if process.returncode != 0:
+        detail = f":\n{printed}{errors}" if quiet else f" with exit code {process.returncode}; see above"
         raise StepFailed(f"pulumi {' '.join(arguments[:2])} failed{detail}")
-    return answer.stdout if quiet else ""
+    return printed if quiet else ""
 
 
 def up(stack: str) -> None:
@@ -148,18 +189,26 @@ def preview(stack: str) -> None:
 
 
 def down(stack: str) -> None:
-    """Destroy a stack and remove all that `up` made; keeps `.accelform/` when anything still needs it."""
+    """Destroy a stack and remove all that `up` made; keeps `.accelform/` when anything still needs it.
+
+    It works on what `up` recorded, and installs nothing that is still there.
+    """
+    check_name(stack)
     state = PROJECT / STATE_FOLDER
     others: list[str] = []
+    was_up = False
     if (state / "state" / ".pulumi").exists():
-        ensure_environment()
-        environment = process_environment(ensure_pulumi())
+        environment = process_environment(made.as_made())
+        if place := made.moved_from():
+            say(f"this checkout was {place} when its stacks were made")
         stacks = existing_stacks(environment)
-        if stack in stacks:
+        was_up = stack in stacks
+        if was_up:
             free_stale_lock(stack, environment)
             _destroy(stack, environment)
         else:
             say(f"stack {stack} is not up")
+        end_orphans(PROJECT)
         others = [name for name in stacks if name != stack]
     else:
         unknown = sorted(entry.name for entry in state.iterdir() if entry.name not in WRITTEN_BY_TOOLS)
@@ -169,15 +218,24 @@ def down(stack: str) -> None:
                 f"service may still run from there. Stop what runs (pgrep -f {state}), then remove {state} by hand."
             )
         say("nothing is up")
+    if not others and (running := running_below(state)):
+        raise StepFailed(
+            f"{STATE_FOLDER}/ stays, for programs still run in it: "
+            + "; ".join(f"pid {process}, {command}" for process, command in running)
+            + ". End them (kill the numbers), then run make down again."
+        )
     if has_secrets(stack_file(stack)):
         say(f"{STATE_FOLDER}/passphrase stays: {stack_file(stack).relative_to(PROJECT)} holds values encrypted with it")
-        _empty(state, keep=("passphrase", "lock"))
-        return
-    drop_salt(stack_file(stack))
+        if not others:
+            _empty(state, keep=("passphrase", "lock"))
+    else:
+        drop_salt(stack_file(stack))
+        if not others:
+            shutil.rmtree(state)
     if others:
         say(f"{STATE_FOLDER}/ stays: it holds the stacks {', '.join(others)} (make down STACK=...)")
-        return
-    shutil.rmtree(state)
+    if was_up:
+        last_words(PROJECT, stack)
 
 
 def _create(stack: str, environment: Mapping[str, str]) -> None:
@@ -197,7 +255,8 @@ def _create(stack: str, environment: Mapping[str, str]) -> None:
 
 def _destroy(stack: str, environment: Mapping[str, str]) -> None:
     try:
-        pulumi(environment, "destroy", "--yes", "--stack", stack)
+        color = "always" if sys.stdout.isatty() else "never"
+        pulumi(environment, "destroy", "--yes", "--stack", stack, "--color", color, without=ADVICE)
     except StepFailed as failure:
         raise StepFailed(
             f"{failure}. Nothing was removed from {STATE_FOLDER}/: what is still up is recorded there. Put right what "
@@ -222,15 +281,16 @@ def main() -> int:
     parser.add_argument("command", choices=("up", "preview", "down"))
     parser.add_argument("--stack", default="edge", help="the stack to work on (default: edge)")
     arguments = parser.parse_args()
-    try:
+    exit_on_sigterm()
+
+    def step() -> None:
         with one_at_a_time():
             {"up": up, "preview": preview, "down": down}[arguments.command](arguments.stack)
-    except StepFailed as failure:
-        say(f"error: {failure}")
-        return 1
+
+    try:
+        return reported(step)
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 if __name__ == "__main__":

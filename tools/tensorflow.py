@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 from tools.progress import StepFailed, elapsed, exit_on_sigterm, reported, run_counted, say
-from tools.venv import PROJECT, ensure_environment
+from tools.sources import PROJECT
+from tools.venv import ensure_environment
 
 ENVIRONMENT = ".venv-tensorflow"
 LOCK = "requirements-tensorflow.lock"

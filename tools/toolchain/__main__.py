@@ -15,13 +15,20 @@ import sys
 import time
 from pathlib import Path
 
-from tools.progress import StepFailed, elapsed, exit_on_sigterm, reported, say
+from tools.progress import elapsed, exit_on_sigterm, reported, say
 from tools.toolchain.cache import EXECUTABLES, cache_root, complete, install_executables, locked
 from tools.toolchain.installed import find_installed
-from tools.toolchain.modules import build, build_key, go_version
+from tools.toolchain.modules import build, build_key, check_go
 from tools.toolchain.pins import sdk_version
 from tools.toolchain.release import ReleaseUnavailable, archive_name, base_url, fetch_release
 from tools.toolchain.toolsets import TOOLSETS, ensure
+
+
+def find_pulumi() -> Path | None:
+    """Return the folder of a Pulumi that fits and is there: on PATH, or in the cache; None where neither is."""
+    root = cache_root()
+    installed = find_installed(sdk=sdk_version(), search_path=os.environ.get("PATH", ""), cache_root=root)
+    return installed or _cached(root)
 
 
 def ensure_pulumi() -> Path:
@@ -29,19 +36,16 @@ def ensure_pulumi() -> Path:
 
     Raises StepFailed with what to do next.
     """
+    found = find_pulumi()
+    if found is not None:
+        return found
     version = sdk_version()
     root = cache_root()
-    installed = find_installed(sdk=version, search_path=os.environ.get("PATH", ""), cache_root=root)
-    if installed is not None:
-        return installed
-    cached = _cached(root)
-    if cached is not None:
-        return cached
     started = time.monotonic()
     with locked(root) as lock:
-        cached = _cached(root)
-        if cached is not None:
-            return cached
+        found = _cached(root)
+        if found is not None:
+            return found
         try:
             say(f"  looking for Pulumi {version} at {base_url()}")
             found = install_executables(
@@ -49,10 +53,11 @@ def ensure_pulumi() -> Path:
             )
         except ReleaseUnavailable as reason:
             say(f"  not from a release: {reason}")
-            go = go_version()
+            check_go()
             say(f"  building Pulumi {version} from pinned Go modules, once per machine (about 4 minutes on 2 cores)")
-            key = build_key(version, go)
-            found = install_executables(root, key, lambda bin_dir: build(version, bin_dir, lock), EXECUTABLES)
+            found = install_executables(
+                root, build_key(version), lambda bin_dir: build(version, bin_dir, lock), EXECUTABLES
+            )
     say(f"  Pulumi {version} is in {found} ({elapsed(time.monotonic() - started)})")
     return found
 
@@ -66,8 +71,7 @@ def _cached(root: Path) -> Path | None:
     keys = []
     with contextlib.suppress(ReleaseUnavailable):
         keys.append(_release_key())
-    with contextlib.suppress(StepFailed):
-        keys.append(build_key(sdk_version(), go_version()))
+    keys.append(build_key(sdk_version()))
     return next((root / key / "bin" for key in keys if complete(root / key / "bin")), None)
 
 

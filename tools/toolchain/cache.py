@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.progress import say
+from tools.folders import user_cache
+from tools.progress import StepFailed, in_words, say
 
 EXECUTABLES = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python")
 
 
 def cache_root() -> Path:
     """Return the folder that holds every toolchain of this user."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "accelform" / "toolchain"
+    return user_cache() / "accelform" / "toolchain"
 
 
 def complete(bin_dir: Path, executables: Sequence[str] = EXECUTABLES) -> bool:
@@ -45,8 +45,11 @@ def install_executables(root: Path, key: str, fill: Callable[[Path], None], exec
 @contextmanager
 def locked(root: Path) -> Iterator[int]:
     """Hold the cache's lock; a second caller waits and is told for whom. Yields the lock's file descriptor."""
-    root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StepFailed(in_words(error)) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

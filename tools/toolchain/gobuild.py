@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import re
 import shutil
 import subprocess
@@ -10,14 +10,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.progress import StepFailed, run_counted
+from tools.sources import PROJECT, compiling
 
 PACKAGE_LINE = re.compile(r"[\w.~-]+(/[\w.~+-]+)*\n")
 BUILD_FLAGS = ("-trimpath",)
 
 
+@functools.cache
 def go_environment() -> Mapping[str, str]:
-    """Return the environment of every go command: static binaries, pinned modules only, the user's own caches."""
-    return os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
+    """Return the environment of every go command: the front's, without this user's settings but for their origins.
+
+    Raises StepFailed where Go cannot work.
+    """
+    shared = compiling(PROJECT)
+    try:
+        environment: Mapping[str, str] = shared.build_module("front").environment()
+    except shared.BuildFailed as error:
+        raise StepFailed(str(error)) from error
+    return environment
 
 
 def needed_go(module: Path) -> str:
@@ -27,10 +37,10 @@ def needed_go(module: Path) -> str:
     return match[1]
 
 
-def go_version(module: Path, *, what: str, otherwise: str) -> str:
-    """Return the version of the Go that would build a module, such as `go1.26.1`.
+def check_go(module: Path, *, what: str, otherwise: str) -> None:
+    """Raise StepFailed where there is no Go that can build a module, or too old a one.
 
-    Raises StepFailed when it is too old: `what` cannot be built; `otherwise` says what to do when Go is not wanted.
+    `what` cannot be built then; `otherwise` says what to do when Go is not wanted.
     """
     needed = needed_go(module)
     advice = (
@@ -46,7 +56,6 @@ def go_version(module: Path, *, what: str, otherwise: str) -> str:
     if answer.returncode != 0 or _numbers(version) < _numbers(needed):
         found = version or answer.stderr.strip()
         raise StepFailed(f"Building {what} needs Go {needed} or newer; found: {found}. {advice}")
-    return version
 
 
 def build_packages(
@@ -56,7 +65,21 @@ def build_packages(
 
     `output` is a folder when it exists; `lock` is a file descriptor that go inherits, so that it outlives us.
     """
-    environment = go_environment()
+    target = f"{output}/" if output.is_dir() else str(output)
+    command = ["go", "build", "-v", *BUILD_FLAGS, "-ldflags", linker_flags, "-o", target, *packages]
+    build_counted(title, module, packages, command=command, environment=go_environment(), lock=lock)
+
+
+def build_counted(
+    title: str,
+    module: Path,
+    packages: Sequence[str],
+    *,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    lock: int,
+) -> None:
+    """Run a `go build -v` of some packages, after fetching what they need, both with progress."""
     run_counted(
         ["go", "list", "-deps", *packages],
         describe=lambda count: f"{title}: {count} pinned modules fetched",
@@ -66,9 +89,8 @@ def build_packages(
         keep_open=(lock,),
     )
     total = len(run_go(["list", "-deps", *packages], module).splitlines())
-    target = f"{output}/" if output.is_dir() else str(output)
     run_counted(
-        ["go", "build", "-v", *BUILD_FLAGS, "-ldflags", linker_flags, "-o", target, *packages],
+        command,
         describe=lambda count: f"building {title}: {count} of {total} packages",
         counts=lambda line: PACKAGE_LINE.fullmatch(line) is not None,
         cwd=module,

@@ -26,19 +26,19 @@ PROGRAMS = (
 )
 
 
-def go_version() -> str:
-    """Return the version of the Go that would build, such as `go1.26.1`; raises StepFailed when it is too old."""
-    return gobuild.go_version(MODULES / "engine", what="the Pulumi engine", otherwise="install Pulumi yourself")
+def check_go() -> None:
+    """Raise StepFailed where there is no Go that would build, or too old a one."""
+    gobuild.check_go(MODULES / "engine", what="the Pulumi engine", otherwise="install Pulumi yourself")
 
 
-def build_key(version: Version, go: str) -> str:
-    """Return the cache key of a build: the pins, the recipe, the Go release and the platform."""
+def build_key(version: Version) -> str:
+    """Return the cache key of a build: the pins, the recipe and the platform. What is built serves without any Go."""
     digest = hashlib.sha256()
     for _, folder, _ in PROGRAMS:
         for name in ("go.mod", "go.sum"):
             digest.update((MODULES / folder / name).read_bytes() + b"\0")
     recipe = (PROGRAMS, HOST_SCRIPTS, BUILD_FLAGS, _linker_flags(version))
-    digest.update(f"{recipe} {go} {platform.system()} {platform.machine()}".encode())
+    digest.update(f"{recipe} {platform.system()} {platform.machine()}".encode())
     return f"pulumi-{version}-go-{digest.hexdigest()[:16]}"
 
 

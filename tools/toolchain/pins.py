@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.progress import StepFailed
+from tools.sources import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 MODULES = Path(__file__).resolve().parent
 
 

@@ -1,6 +1,6 @@
 """What the cluster ring needs beside Pulumi: Kubernetes, Pulumi's plugin for it, and kwok, from pinned Go modules.
 
-Each lies in a cache of its own below Pulumi's, with the same rules: a key from the pins, the recipe, Go and the
+Each lies in a cache of its own below Pulumi's, with the same rules: a key from the pins, the recipe and the
 platform; a lock; complete or not there at all. Nothing of it is touched by a stack that has no cluster.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tools.progress import StepFailed, elapsed, say
 from tools.toolchain.cache import cache_root, complete, install_executables, locked
-from tools.toolchain.gobuild import BUILD_FLAGS, build_packages, go_version
+from tools.toolchain.gobuild import BUILD_FLAGS, build_packages, check_go
 from tools.toolchain.pins import MODULES, PROJECT
 
 
@@ -54,13 +54,13 @@ class Toolset:
             raise StepFailed(f"no version of {self.title} is pinned; restore the line that {pattern!r} finds")
         return match[1]
 
-    def key(self, go: str) -> str:
-        """Return the cache key of a build with a Go release."""
+    def key(self) -> str:
+        """Return the cache key of a build, which serves without any Go."""
         digest = hashlib.sha256()
         for file in sorted(self.module.glob("*.*")):
             digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
         recipe = (self.packages, self.executables, BUILD_FLAGS, self._flags())
-        digest.update(f"{recipe} {go} {platform.system()} {platform.machine()}".encode())
+        digest.update(f"{recipe} {platform.system()} {platform.machine()}".encode())
         return f"{self.version()}-go-{digest.hexdigest()[:16]}"
 
     def build(self, bin_dir: Path, lock: int) -> None:
@@ -120,10 +120,7 @@ def cached(toolset: Toolset) -> Path | None:
     given = os.environ.get(toolset.variable)
     if given:
         return _given(toolset, Path(given))
-    try:
-        folder = cache_root() / toolset.name / toolset.key(_go_version(toolset)) / "bin"
-    except StepFailed:
-        return None
+    folder = cache_root() / toolset.name / toolset.key() / "bin"
     return folder if complete(folder, toolset.executables) else None
 
 
@@ -136,7 +133,8 @@ def ensure(toolset: Toolset) -> Path:
     if found is not None:
         return found
     root = cache_root() / toolset.name
-    key = toolset.key(_go_version(toolset))
+    key = toolset.key()
+    _check_go(toolset)
     with locked(root) as lock:
         if complete(root / key / "bin", toolset.executables):
             return root / key / "bin"
@@ -150,9 +148,9 @@ def ensure(toolset: Toolset) -> Path:
     return folder
 
 
-def _go_version(toolset: Toolset) -> str:
+def _check_go(toolset: Toolset) -> None:
     otherwise = f"set {toolset.variable} to a folder that has {', '.join(toolset.executables)}"
-    return go_version(toolset.module, what=toolset.title, otherwise=otherwise)
+    check_go(toolset.module, what=toolset.title, otherwise=otherwise)
 
 
 def _given(toolset: Toolset, folder: Path) -> Path:

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--builder",
         choices=("auto", "buildah", "podman", "docker", "none"),
         default="auto",
-        help="program to build with; none: without one; auto: the first that is installed, else none (default: auto)",
+        help="program to build with; none: without one; auto: the first that works here, else none (default: auto)",
     )
     build.add_argument(
         "--builder-option",
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     built = base_image.build(
         args.rootfs,
         target=args.push,
-        builder=builders.choose(args.builder, options=args.builder_option, ca_file=args.registry_ca_file),
+        builder=builders.choose(args.builder, options=args.builder_option, ca_file=args.registry_ca_file, progress=say),
         ca_file=args.registry_ca_file,
         progress=say,
     )

@@ -21,6 +21,8 @@ from accelform.registry.reference import is_loopback
 
 BUILDERS: Final = ("buildah", "podman", "docker")
 TIMEOUT_SECONDS = 1800
+PROBE_SECONDS = 30
+_FIRST_WITH_BUILDX = 23
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LAST_LINES = 8
 Progress = Callable[[str], None]
@@ -109,15 +111,50 @@ class Builder:
         return done.stdout
 
 
-def choose(wanted: str, *, options: Sequence[str], ca_file: str = "") -> Builder | None:
-    """The builder of that name, for "auto" the first one that is installed; None for "none", or where none is.
+def choose(
+    wanted: str, *, options: Sequence[str], ca_file: str = "", progress: Progress = lambda _: None
+) -> Builder | None:
+    """The builder of that name, for "auto" the first one that works here; None for "none", or where none does.
 
-    Raises BuilderUnusable where the wanted one is not installed.
+    Raises BuilderUnusable where the wanted one is not installed, or does not work here.
     """
     if wanted == "none":
         return None
-    names = BUILDERS if wanted == "auto" else (wanted,)
-    found = next((name for name in names if shutil.which(name)), None)
-    if found is None and wanted != "auto":
-        raise BuilderUnusable(f"cannot build with {wanted}: it is not on PATH. Install it, or use `--builder none`.")
-    return Builder(program=found, options=tuple(options), ca_file=ca_file) if found else None
+    for name in BUILDERS if wanted == "auto" else (wanted,):
+        problem = _problem(name, options) if shutil.which(name) else "it is not on PATH"
+        if not problem:
+            return Builder(program=name, options=tuple(options), ca_file=ca_file)
+        if wanted != "auto":
+            raise BuilderUnusable(f"cannot build with {name}: {problem}. Install it, or use `--builder none`.")
+        if shutil.which(name):
+            progress(f"{name} is passed over: {problem}")
+    return None
+
+
+def _problem(program: str, options: Sequence[str]) -> str:
+    """Why an installed builder cannot build here, in its own words; empty where it can."""
+    if program != "docker":
+        return _complaint([program, *options, "info"])
+    # The client alone builds nothing; and since its release 23 it builds with a plugin that is installed beside it.
+    no_daemon = _complaint([program, *options, "version", "--format", "{{.Server.Version}}"])
+    return no_daemon or _without_buildx(program)
+
+
+def _without_buildx(program: str) -> str:
+    client = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+    version = re.search(r"(\d+)\.", client.stdout)
+    if version is None or int(version[1]) < _FIRST_WITH_BUILDX:
+        return ""
+    return "its plugin buildx is not installed" if _complaint([program, "buildx", "version"]) else ""
+
+
+def _complaint(command: Sequence[str]) -> str:
+    """The last words of a command that fails; empty where it succeeds."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"`{' '.join(command)}` does not answer ({error})"
+    if not done.returncode:
+        return ""
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    return lines[-1].rstrip(".") if lines else f"`{' '.join(command)}` ends with exit code {done.returncode}"

@@ -32,7 +32,11 @@ RUNTIME_PACKAGE = "accelform_runtime"
 RUNTIME_DISTRIBUTIONS = ("numpy", "onnxruntime", "pillow", "protobuf", "simplejpeg")
 """What the server's processes import; gRPC and TLS are in the front, which is one program without dependencies."""
 
+LICENSE = "Apache-2.0"
+"""Of the runtime itself; the text is in its package."""
+
 FRONT = "front/accelform-front"
+FRONT_LICENCES = "front/LICENSES.txt"
 LAYER_FOLDER = "opt/accelform"
 LAYOUT_VERSION = 2
 """Counts up when the rules below change what a layer holds."""
@@ -51,6 +55,9 @@ _SKIPPED_TREES = (
 _KEPT_ABOUT_A_DISTRIBUTION = re.compile(
     r"[^/]+\.dist-info/(METADATA|licenses/.*|.*(LICEN[CS]E|NOTICE|COPYING).*)", re.I
 )
+
+_IN_WORDS = {"Apache 2.0": "Apache-2.0", "MIT License": "MIT", "3-Clause BSD License": "BSD-3-Clause"}
+"""What makers of wheels write who don't give SPDX's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +123,15 @@ def packages() -> tuple[Package, ...]:
         Package(
             name=name,
             version=distribution.version,
-            license_expression=str(distribution.metadata.json.get("license_expression", "")),
+            license_expression=_licence(distribution),
         )
         for name, distribution in _closure().items()
     )
+
+
+def _licence(distribution: metadata.Distribution) -> str:
+    told = distribution.metadata.json
+    return str(told.get("license_expression") or _IN_WORDS.get(str(told.get("license", "")), ""))
 
 
 def runtime_version() -> str:
@@ -131,7 +143,16 @@ def runtime_version() -> str:
 
 def front_program() -> Path:
     """The program that answers calls, as it is packed. Raises RuntimeLayerError where it is not built."""
-    return next(file.source for file in _runtime_files() if file.name.endswith(FRONT))
+    return _packed(FRONT)
+
+
+def front_licences() -> Path:
+    """The licences of the Go modules in that program, as they are packed. Raises RuntimeLayerError."""
+    return _packed(FRONT_LICENCES)
+
+
+def _packed(name: str) -> Path:
+    return next(file.source for file in _runtime_files() if file.name.endswith(f"/{name}"))
 
 
 def _find(store: Store, key: str, identity: str) -> LayerRef | None:

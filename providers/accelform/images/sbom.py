@@ -25,6 +25,7 @@ _BUILD_INFO = b"\xff Go buildinf:"
 _INLINE = 2
 """The flag of Go 1.18 and later: version and modules follow as strings, from byte 32 on."""
 _MODULE = re.compile(r"^(?:dep|=>)\t(?P<path>\S+)\t(?P<version>v\S+)", re.MULTILINE)
+_LICENCE = re.compile(r"^(?P<path>\S+) (?P<version>v\S+|any) (?P<licence>\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,14 +104,25 @@ def _components(fingerprint: str) -> Iterator[dict[str, Any]]:
         "bom-ref": "accelform-runtime",
         "name": runtime_layer.RUNTIME_PACKAGE,
         "version": runtime_layer.runtime_version(),
+        **_licence(runtime_layer.LICENSE),
         "properties": [{"name": "accelform:fingerprint", "value": fingerprint}],
     }
     for package in runtime_layer.packages():
         purl = f"pkg:pypi/{package.name}@{quote(package.version)}"
-        licences = {"licenses": [{"expression": package.license_expression}]} if package.license_expression else {}
-        yield _library(purl, package.name, package.version, **licences)
+        yield _library(purl, package.name, package.version, **_licence(package.license_expression))
+    licences = module_licences(runtime_layer.front_licences().read_text(encoding="utf-8"))
     for path, version in go_modules(runtime_layer.front_program().read_bytes()):
-        yield _library(f"pkg:golang/{quote(path)}@{quote(version)}", path, version)
+        purl = f"pkg:golang/{quote(path)}@{quote(version)}"
+        yield _library(purl, path, version, **_licence(licences.get(path, "")))
+
+
+def _licence(expression: str) -> dict[str, Any]:
+    return {"licenses": [{"expression": expression}]} if expression else {}
+
+
+def module_licences(text: str) -> dict[str, str]:
+    """SPDX's name of each module's licence, from the table with which the front's LICENSES.txt begins."""
+    return {row["path"]: row["licence"] for row in _LICENCE.finditer(text)}
 
 
 def _library(purl: str, name: str, version: str, **more: Any) -> dict[str, Any]:

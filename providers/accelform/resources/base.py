@@ -36,6 +36,7 @@ from pulumi.output import UNKNOWN as ENGINE_UNKNOWN
 from pulumi.output import Unknown
 
 from accelform.plans.contract import UNKNOWN, Planned, ResourceContract, all_known
+from accelform.resources.engine_watch import end_with_engine
 from accelform.resources.telling import told_plainly
 
 Values = dict[str, Any]
@@ -50,7 +51,8 @@ class AccelProvider(ResourceProvider, ABC):
     contract: ClassVar[ResourceContract]
 
     def configure(self, req: ConfigureRequest) -> None:
-        """Keeps errors to one readable line; ACCELFORM_TRACEBACK=1 brings the whole trace back."""
+        """Keeps errors to one readable line (ACCELFORM_TRACEBACK=1 brings traces back), and ends with the engine."""
+        end_with_engine()
         if not os.environ.get("ACCELFORM_TRACEBACK"):
             sys.tracebacklimit = 0
 

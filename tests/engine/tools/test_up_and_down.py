@@ -12,16 +12,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.support.ports import free_port
 from tests.support.processes import kill_everything_below, processes_below
 from tools.locks import stack_locks
 
 ROOT = Path(__file__).parents[3]
-TIMEOUT_SECONDS = 120
-STACK_FILE = "# one box\nconfig:\n  accelform:target: edge\n"
+# For what never comes: a busy machine takes its time.
+TIMEOUT_SECONDS = 600
+pytestmark = pytest.mark.timeout(3000)
+STACK_FILE = '# one box\nconfig:\n  accelform:target: edge\n  accelform:port: "{port}"\n'
 PROGRAM = """\
 import os, time
 import pulumi
@@ -52,13 +55,21 @@ class Checkout:
 
     folder: Path
 
+    settings: str = field(default_factory=lambda: STACK_FILE.format(port=free_port()))
+
     @property
     def stack_file(self) -> Path:
         return self.folder / "stacks" / "Pulumi.edge.yaml"
 
-    def make(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def make(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         outcome = subprocess.run(
-            ["make", *arguments], cwd=self.folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+            [shutil.which("make") or "make", *arguments],
+            cwd=self.folder,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
         )
         assert not check or outcome.returncode == 0, f"make {arguments} failed:\n{outcome.stdout}\n{outcome.stderr}"
         return outcome
@@ -81,16 +92,20 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     images = folder / "examples" / "digits" / "images"
     images.mkdir(parents=True)
     (images / "digit.png").touch()
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+    for name in ("Makefile", "pyproject.toml", "setup.py", *(path.name for path in ROOT.glob("requirements*.lock"))):
         shutil.copyfile(ROOT / name, folder / name)
+    # Compiled already, as the environment is.
+    (folder / "runtime").symlink_to(ROOT / "runtime")
+    (folder / "providers").symlink_to(ROOT / "providers")
     shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "Pulumi.yaml").write_text(
         "name: accelform\nmain: infra/\nstackConfigDir: stacks\nruntime: python\n", encoding="utf-8"
     )
     (folder / "infra" / "__main__.py").write_text(PROGRAM, encoding="utf-8")
-    (folder / "stacks" / "Pulumi.edge.yaml").write_text(STACK_FILE, encoding="utf-8")
     borrow_environment(folder)
-    yield Checkout(folder)
+    checkout = Checkout(folder)
+    checkout.stack_file.write_text(checkout.settings, encoding="utf-8")
+    yield checkout
     (folder / "wait").unlink(missing_ok=True)
     kill_everything_below(folder)  # a killed engine's language host lives on
 
@@ -117,13 +132,14 @@ def borrow_environment(folder: Path) -> None:
     (theirs / "accelform-stamp").write_text(answer.stdout, encoding="utf-8")
 
 
-def language_hosts(folder: Path) -> list[int]:
-    """Ids of Pulumi's language hosts that work in `folder`."""
-    return [pid for pid, command in processes_below(folder) if "pulumi-language" in command]
+def plugins(folder: Path) -> list[int]:
+    """Ids of Pulumi's language hosts, programs and providers that work in `folder`."""
+    kinds = ("pulumi-language", "pulumi-resource", "pulumi.dynamic")
+    return [pid for pid, command in processes_below(folder) if any(kind in command for kind in kinds)]
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not path.exists():
         assert process.poll() is None, f"make ended before {path.name} appeared"
         assert time.monotonic() < deadline, f"{path.name} did not appear in time"
@@ -147,9 +163,72 @@ def test_up_again_and_down(checkout: Checkout) -> None:
         check=True,
     )
     assert "hush" in outputs.stdout
-    checkout.make("down")
-    assert checkout.stack_file.read_text(encoding="utf-8") == STACK_FILE
+    ended = checkout.make("down")
+    assert checkout.stack_file.read_text(encoding="utf-8") == checkout.settings
     assert not (checkout.folder / ".accelform").exists()
+    assert "2 deleted" in ended.stdout
+    assert "pulumi stack rm" not in ended.stdout, "advice that make has followed already"
+    assert "Stack edge is gone" in ended.stderr
+    assert "the environment: " in ended.stderr
+    assert "to remove it: make clean" in ended.stderr
+
+
+def test_down_and_env_need_only_what_up_left(checkout: Checkout, tmp_path: Path) -> None:
+    """After a pull that moved locks and sources, with no Go, no compiler, no cache and no network, `make env` and
+    `make down` work as before: they install nothing and leave the environment as it is."""
+    checkout.make("up")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("bash", "sh", "env", "dirname", "uname"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
+        with (checkout.folder / name).open("a", encoding="utf-8") as file:
+            file.write("# moved\n")
+    stamp = checkout.folder / ".venv" / "accelform-stamp"
+    before = stamp.read_bytes()
+    bare = {
+        "PATH": str(programs),
+        "XDG_CACHE_HOME": "/dev/null",
+        "HOME": "/dev/null",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    told = checkout.make("-s", "env", **bare)
+    assert "PULUMI_BACKEND_URL" in told.stdout
+    assert "make up updates it" in told.stderr
+    ended = checkout.make("down", **bare)
+    assert "2 deleted" in ended.stdout
+    assert not (checkout.folder / ".accelform").exists()
+    assert stamp.read_bytes() == before
+    assert "installing" not in told.stderr + ended.stderr
+
+
+def test_a_checkout_that_was_moved(checkout: Checkout) -> None:
+    """After its folder got another name, `make down` says where it was, ends the stack, and leaves nothing."""
+    checkout.make("up")
+    place = checkout.folder
+    checkout.folder = place.with_name("another name")
+    place.rename(checkout.folder)
+    ended = checkout.make("down")
+    assert f"this checkout was {place} when its stacks were made" in ended.stderr
+    assert "2 deleted" in ended.stdout
+    assert not (checkout.folder / ".accelform").exists()
+
+
+def test_what_a_killed_engine_left_is_ended(checkout: Checkout) -> None:
+    """After kill -9 of the engine alone, its plugins and its program wait for nothing; `make down` ends all of them."""
+    checkout.make("up")
+    (checkout.folder / "wait").touch()
+    process = checkout.start("up")
+    wait_for(checkout.folder / "waiting", process)
+    engines = [pid for pid, command in processes_below(checkout.folder) if command.startswith("pulumi\0up")]
+    for engine in engines:
+        os.kill(engine, signal.SIGKILL)
+    process.wait(timeout=TIMEOUT_SECONDS)
+    assert engines
+    assert plugins(checkout.folder), "nothing was left to end"
+    ended = checkout.make("down")
+    assert "processes that an engine left when it was killed" in ended.stderr
+    assert list(plugins(checkout.folder)) == []
 
 
 def test_lock_of_a_killed_pulumi_is_cancelled(checkout: Checkout) -> None:
@@ -171,7 +250,7 @@ def test_lock_of_a_killed_pulumi_is_cancelled(checkout: Checkout) -> None:
     assert "pending operations" not in again.stdout, "an interrupted create leaves no warning behind"
     assert "+ 2 created" in again.stdout
     checkout.make("down")
-    assert language_hosts(checkout.folder) == [], "the killed engine's language host was ended"
+    assert plugins(checkout.folder) == [], "what the killed engine left was ended"
 
 
 def test_lock_of_a_live_pulumi_is_respected(checkout: Checkout) -> None:
@@ -204,14 +283,16 @@ def test_failed_destroy_keeps_the_state(checkout: Checkout) -> None:
 
 
 def test_down_keeps_what_another_stack_needs(checkout: Checkout) -> None:
-    """Ending one of two stacks leaves the other one up, and a stack file that only Pulumi wrote goes with its stack."""
+    """Ending one of two stacks leaves the other one up, and both stack files as they were."""
     checkout.make("up")
+    second = checkout.settings.replace("one box", "another").replace(": edge", ": edge # too")
+    (checkout.folder / "stacks" / "Pulumi.second.yaml").write_text(second, encoding="utf-8")
     checkout.make("up", "STACK=second")
     assert "second" in checkout.make("down").stderr
     assert "2 unchanged" in checkout.make("up", "STACK=second").stdout
     checkout.make("down", "STACK=second")
     assert not (checkout.folder / ".accelform").exists()
-    assert sorted(path.name for path in (checkout.folder / "stacks").iterdir()) == ["Pulumi.edge.yaml"]
+    assert (checkout.folder / "stacks" / "Pulumi.second.yaml").read_text(encoding="utf-8") == second
 
 
 def test_stack_file_left_with_a_foreign_salt(checkout: Checkout) -> None:
@@ -221,4 +302,4 @@ def test_stack_file_left_with_a_foreign_salt(checkout: Checkout) -> None:
     again = checkout.make("up")
     assert "removed the encryptionsalt" in again.stderr
     checkout.make("down")
-    assert checkout.stack_file.read_text(encoding="utf-8") == STACK_FILE
+    assert checkout.stack_file.read_text(encoding="utf-8") == checkout.settings

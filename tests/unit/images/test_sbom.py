@@ -49,6 +49,21 @@ def test_required_fields(bill: dict[str, Any]) -> None:
     assert len(bill["components"]) == len({json.dumps(row, sort_keys=True) for row in bill["components"]})
 
 
+def test_each_part_has_a_licence(bill: dict[str, Any]) -> None:
+    """The runtime, each Python package and each Go module name their licence; only a base and a model are others'."""
+    without = [row["name"] for row in bill["components"] if not row.get("licenses")]
+
+    assert without == ["registry.example.com/base", "resnet50.1.accelonnx"]
+
+
+def test_the_modules_licences_are_those_of_the_program() -> None:
+    """`make licences` was run for the modules and versions that are in the program."""
+    table = runtime_layer.front_licences().read_text(encoding="utf-8")
+    rows = {tuple(line.split()[:2]) for line in table.splitlines() if len(line.split()) == 3}
+
+    assert set(sbom.go_modules(runtime_layer.front_program().read_bytes())) <= rows
+
+
 def test_everything_is_in_it(bill: dict[str, Any]) -> None:
     """The base by digest, the model, the runtime, each of its packages with its version, and the front's modules."""
     found = {(row["type"], row["name"]): row for row in bill["components"]}
