@@ -51,6 +51,7 @@ func open(s *settings.Settings, log *telemetry.Log) (*served, error) {
 	traces.ReportTo(log)
 	opened := &served{settings: s, log: log, traces: traces}
 	metrics := telemetry.NewMetrics(s)
+	metrics.WatchLog(log)
 	opened.device = device.New(s, log, metrics, func() { opened.server.Update() })
 	opened.server = service.New(service.Parts{
 		Settings: s, Log: log, Metrics: metrics, Traces: traces, Guard: guard, Device: opened.device,

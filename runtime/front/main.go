@@ -58,6 +58,7 @@ func run(handed, lock int, log *telemetry.Log) int {
 		return fail(log, err)
 	}
 	pipe.Close()
+	log.Lose(found.LogLinesLost)
 	served, err := open(found, log)
 	if err != nil {
 		return fail(log, err)

@@ -74,14 +74,14 @@ class Fpga:
         with self._refusing(value):
             return self._certifier.run(value, self._outputs if outputs is None else outputs, wanted)
 
-    def warm_up(self) -> None:
+    def warm_up(self, *, runs: int = WARM_UP_RUNS) -> None:
         """Runs the model a few times, so that the first call finds memory and threads in place.
 
         Raises BundleInvalid when the model cannot score a plain grey image, or a tensor of halves.
         """
         value = self._plain_value()
         try:
-            for _ in range(WARM_UP_RUNS):
+            for _ in range(runs):
                 self.run(value)
         except (InternalError, InvalidRequest, NotFinite) as error:
             cause = error.__cause__ or error

@@ -4,56 +4,18 @@ Checks what it was given, takes the FPGA, and becomes the front (accelform_runti
 process's place and starts the worker that holds the model.
 
 Exit codes: 0 stopped when asked to, or nothing is wrong with --check; 2 the configuration, the model, the FPGA or the
-port has to change; 1 the runtime failed.
+port has to change; 1 the runtime failed. A signal that comes before this module is reached, in Python's own start, ends
+the process as it ends any other (143 for SIGTERM, in a shell's count), and so does one that comes during --check.
 """
 
 from __future__ import annotations
 
-import argparse
-import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NoReturn
 
-from accelform_runtime.errors import UserError
-from accelform_runtime.server.config import ServiceConfig
-from accelform_runtime.worker.logs import Log
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the service to its end, or checks it, and returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m accelform_runtime.server", description="serve one model on an FPGA"
-    )
-    parser.add_argument("--model-dir", type=Path, required=True, help="folder with bundle.json and its files")
-    parser.add_argument("--config", type=Path, required=True, help="service.json")
-    parser.add_argument("--check", action="store_true", help="load the model and say what is wrong, without serving")
-    given = parser.parse_args(arguments)
-    log = Log()
-    try:
-        if given.check:
-            from accelform_runtime.server.check import check
-
-            return check(given.config, given.model_dir)
-        # The kernel keeps signals without a handler from a container's first process, which this may be: the front,
-        # which has one, would then never learn that it should stop.
-        signal.signal(signal.SIGTERM, _stop)
-        from accelform_runtime.server.start import become_front
-
-        become_front(ServiceConfig.read(given.config), given.config, given.model_dir, log)
-    except UserError as error:
-        log.write("error", kind=type(error).__name__, message=str(error), exit_code=2)
-        return 2
-    except Exception as error:
-        log.write("error", kind=type(error).__name__, message=str(error), exit_code=1)
-        return 1
-
-
-def _stop(*_: object) -> NoReturn:
-    Log().write("stopped")
-    sys.exit(0)
-
+from accelform_runtime import stopping
 
 if __name__ == "__main__":
+    stopping.listen(quiet_end="--check" not in sys.argv)
+    from accelform_runtime.server.command import main  # takes its time
+
     sys.exit(main())

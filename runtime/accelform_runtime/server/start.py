@@ -38,6 +38,7 @@ def become_front(config: ServiceConfig, config_path: Path, model_folder: Path, l
             "model_version": bundle.version,
             "worker_command": worker_command(),
             "runtime_version": __version__,
+            "log_lines_lost": log.lines_lost,
         }
         arguments = [
             *("--model-dir", str(model_folder), "--config", str(config_path)),

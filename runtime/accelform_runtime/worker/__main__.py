@@ -50,6 +50,8 @@ def main() -> int:
         while (frame := connection.receive()) is not None:
             if answer := calls.answer(frame):
                 connection.send(answer)
+            if not calls.sound():
+                return 1
     except FrameInvalid as error:
         log.write("error", kind=type(error).__name__, message=str(error), exit_code=1)
         return 1
@@ -60,7 +62,7 @@ def main() -> int:
 
 def obey_only_the_front() -> None:
     """Makes the worker end when the front closes the socket or dies, and for no other reason."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)

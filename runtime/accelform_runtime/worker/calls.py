@@ -20,6 +20,8 @@ from accelform_runtime.worker.served import Served
 
 MAX_MESSAGE: Final = 2000
 """Characters of a refusal's text; a status travels in headers, which have to stay short."""
+CHECK_SECONDS: Final = 1.0
+"""Shortest time between two checks of the model, so that calls on which it fails cost others little."""
 
 
 @dataclasses.dataclass
@@ -48,6 +50,8 @@ class Calls:
         self._modelled = ModelledFpga(latency_ms=fpga.bundle.latency_ms, occupancy_ms=fpga.bundle.occupancy_ms)
         self._about = model_metadata(fpga)
         self._under_way: dict[int, _Call] = {}
+        self._doubtful = False
+        self._checked = 0.0
         if fpga.bundle.takes_images:
             from accelform_runtime.worker.images import decode  # its decoders would be idle beside a model of tensors
 
@@ -58,6 +62,8 @@ class Calls:
         if frame.kind is Kind.DROP:
             self._under_way.pop(frame.id, None)
             return None
+        if frame.kind is Kind.PING:
+            return Outgoing(Kind.PONG, frame.id, {})
         # Out of the list until its next value is due, so that a call that fails leaves nothing behind.
         call = self._under_way.pop(frame.id, None)
         try:
@@ -72,6 +78,23 @@ class Calls:
             return self._refuse(frame.id, error, error.status, str(error))
         except Exception as error:
             return self._refuse(frame.id, error, "INTERNAL", f"{type(error).__name__}: {error}")
+
+    def sound(self) -> bool:
+        """Whether the model still computes what it computed when it was loaded; asked after each frame.
+
+        It is tried once a call has failed for a reason inside: a call may be the reason, and then the next one is fine,
+        or memory that is used up, and then none ever is.
+        """
+        now = time.monotonic()
+        if not self._doubtful or now - self._checked < CHECK_SECONDS:
+            return True
+        self._doubtful, self._checked = False, now
+        try:
+            self._fpga.warm_up(runs=1)
+        except Exception as error:
+            self._log.traceback("failure", error)
+            return False
+        return True
 
     def prepare(self) -> None:
         """Imports what only some calls need: best between telling that the model is ready and the first call."""
@@ -131,6 +154,7 @@ class Calls:
 
     def _refuse(self, call_id: int, error: Exception, code: str, message: str) -> Outgoing:
         if code == "INTERNAL":
+            self._doubtful = True
             self._log.traceback("failure", error, call=call_id)
         told = {"code": code, "kind": type(error).__name__, "message": _clipped(message)}
         return Outgoing(Kind.REFUSED, call_id, told)

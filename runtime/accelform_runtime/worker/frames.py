@@ -36,11 +36,13 @@ class Kind(enum.IntEnum):
     RUN = 1
     CONTINUE = 2
     DROP = 3
+    PING = 4
     READY = 16
     FAILED = 17
     DONE = 18
     PROGRESS = 19
     REFUSED = 20
+    PONG = 21
 
 
 class FrameInvalid(InternalError):

@@ -123,9 +123,9 @@ func (l *line) leave(t *task) {
 	}
 }
 
-// lost is called when the process is gone. It returns the task that was being computed, if any; the others wait again,
-// from their start.
-func (l *line) lost() *task {
+// lost is called when the process is gone; `begun` is whether it may have begun with what it was sent last. It returns the
+// task that was being computed, if any; the others wait again, from their start.
+func (l *line) lost(begun bool) *task {
 	flights := l.flights
 	l.flights, l.drops, l.pace = nil, nil, 0
 	for _, t := range l.waiting {
@@ -134,12 +134,18 @@ func (l *line) lost() *task {
 	if len(flights) == 0 {
 		return nil
 	}
-	current := flights[0].task
-	for index := len(flights) - 1; index > 0; index-- {
+	var current *task
+	if begun {
+		current = flights[0].task
+	}
+	for index := len(flights) - 1; index >= 0; index-- {
 		if t := flights[index].task; !t.over && t != current && !t.waiting {
 			t.asked, t.total = 0, 0
 			l.putBack(t)
 		}
+	}
+	if current == nil {
+		return nil
 	}
 	current.asked = 0
 	l.leave(current)

@@ -147,7 +147,7 @@ func (p *play) lose() {
 	if len(p.line.flights) > 0 {
 		computed = p.line.flights[0].task
 	}
-	current := p.line.lost()
+	current := p.line.lost(true)
 	if current != computed {
 		p.t.Fatalf("the process computed call %v, call %v failed for it", computed, current)
 	}

@@ -142,7 +142,7 @@ func TestLosingTheProcess(t *testing.T) {
 	step(l, noon) // 2 is computed
 	step(l, noon) // the batch is ahead
 
-	if failed := l.lost(); failed != ahead {
+	if failed := l.lost(true); failed != ahead {
 		t.Fatalf("call %v failed, want 2", failed)
 	}
 	if id, _ := step(l, noon); id != 3 {

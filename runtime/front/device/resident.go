@@ -47,6 +47,10 @@ type resident struct {
 	process *worker.Process // nil while there is none that serves
 	about   *worker.About
 	problem *refusal.Refusal // why there is none
+	silent  bool             // there is one, which shows no sign of life
+	pinged  bool             // an idle process was asked whether it is there, and has not answered
+	wanted  bool             // it is to be asked
+	heard   time.Time        // when the process last said something
 	failed  int              // restarts in a row
 	closed  bool
 	stop    context.CancelFunc
@@ -68,7 +72,7 @@ func load(ctx context.Context, c config) (*resident, error) {
 }
 
 func start(ctx context.Context, c config) (*worker.Process, *worker.About, error) {
-	process, err := worker.Start(c.command)
+	process, err := worker.Start(c.command, c.log.Forward)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -145,9 +149,10 @@ func (r *resident) serve(ctx context.Context, process *worker.Process) string {
 		defer close(sending)
 		r.send(process, quit)
 	}()
-	look := time.NewTicker(max(min(r.hang/10, time.Second), 10*time.Millisecond))
+	look := time.NewTicker(max(min(r.hang/10, lookEvery), 10*time.Millisecond))
 	defer look.Stop()
 	reason, why := "crash", ""
+	var seen pulse
 	for waiting := true; waiting; {
 		select {
 		case <-ctx.Done():
@@ -156,9 +161,9 @@ func (r *resident) serve(ctx context.Context, process *worker.Process) string {
 		case <-receiving:
 			r.gone()
 			why, waiting = process.Lost(), false
-		case <-look.C:
-			if r.hangs() {
-				reason, why, waiting = "hang", "it computed for longer than hang_timeout_ms", false
+		case now := <-look.C:
+			if why = r.hangs(process, &seen, now); why != "" {
+				reason, waiting = "hang", false
 				process.Kill()
 				<-process.Ended()
 			}
@@ -167,8 +172,9 @@ func (r *resident) serve(ctx context.Context, process *worker.Process) string {
 	close(quit)
 	<-sending
 	r.mu.Lock()
-	r.process, r.problem = nil, trouble(nil)
-	if t := r.line.lost(); t != nil {
+	begun := !r.pinged // answers come in the order of the questions
+	r.process, r.problem, r.silent, r.pinged, r.wanted = nil, trouble(nil), false, false, false
+	if t := r.line.lost(begun); t != nil {
 		r.settle(t, outcome{refused: refusal.New(codes.Unavailable,
 			"the model's process ended while it computed this call (%s); ask again, it is being started anew", why)})
 	}
@@ -178,12 +184,6 @@ func (r *resident) serve(ctx context.Context, process *worker.Process) string {
 		r.log.Write("worker", "state", "lost", "reason", reason, "message", why, "pid", process.PID())
 	}
 	return reason
-}
-
-func (r *resident) hangs() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.line.flights) > 0 && time.Since(r.line.flights[0].since) > r.hang
 }
 
 // send writes what the line gives, whenever there is something.
@@ -226,8 +226,8 @@ func (r *resident) sendNow() {
 // next takes the next frame from the line; the caller holds the lock, calls the result without it, and then wrote. nil:
 // there is nothing to send now.
 func (r *resident) next(process *worker.Process) func() error {
-	if r.process != process {
-		return nil // it is gone
+	if r.process != process || r.silent {
+		return nil // it is gone, or may be soon: calls wait for it or the next one
 	}
 	if len(r.line.drops) > 0 {
 		drop := r.line.drops[0]
@@ -236,6 +236,10 @@ func (r *resident) next(process *worker.Process) func() error {
 		return func() error { return process.Send(worker.Drop, drop, nil, nil) }
 	}
 	t := r.line.take()
+	if t == nil && r.wanted && len(r.line.flights) == 0 {
+		r.wanted, r.pinged, r.writing = false, true, true
+		return func() error { return process.Send(worker.Ping, 0, nil, nil) }
+	}
 	if t == nil {
 		return nil
 	}
@@ -284,13 +288,20 @@ func (r *resident) receive(process *worker.Process) error {
 
 // take hands an answer to its call, and tells whether others wait.
 func (r *resident) take(frame *worker.Frame) (bool, error) {
+	if frame.Kind == worker.Pong {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.pinged, r.heard = false, time.Now()
+		return false, nil
+	}
 	result, progress, err := read(frame)
 	if err != nil {
 		return false, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t, err := r.line.answered(frame.ID, time.Now())
+	r.heard = time.Now()
+	t, err := r.line.answered(frame.ID, r.heard)
 	if err != nil {
 		return false, err
 	}
@@ -349,25 +360,6 @@ func (r *resident) poke() {
 	case r.wake <- struct{}{}:
 	default:
 	}
-}
-
-func (r *resident) serves() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.process != nil
-}
-
-// gone keeps calls that come from now on out of the hands of a process whose end is not known yet: they wait.
-func (r *resident) gone() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.process, r.problem = nil, trouble(nil)
-}
-
-func (r *resident) trouble() *refusal.Refusal {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.problem
 }
 
 func (r *resident) description() *worker.About {

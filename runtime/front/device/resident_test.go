@@ -60,6 +60,9 @@ func workAtRandom() {
 		case worker.Drop:
 			delete(calls, id)
 			continue
+		case worker.Ping:
+			tell(socket, worker.Pong, id, struct{}{}, nil)
+			continue
 		case worker.Run:
 			if calls[id] != nil {
 				os.Exit(7)

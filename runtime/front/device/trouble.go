@@ -13,6 +13,29 @@ import (
 // the waits between them they take half a minute at least.
 const stuckAfter = 8
 
+// hushed is what is told of a resident whose process shows no sign of life.
+var hushed = refusal.New(codes.Unavailable, "the model's process shows no sign of life; unless it does, it is started anew")
+
+// serves is whether there is a process, and it is alive.
+func (r *resident) serves() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.process != nil && !r.silent
+}
+
+// gone keeps calls that come from now on out of the hands of a process whose end is not known yet: they wait.
+func (r *resident) gone() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.process, r.problem = nil, trouble(nil)
+}
+
+func (r *resident) trouble() *refusal.Refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.problem
+}
+
 func (r *resident) stuck() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

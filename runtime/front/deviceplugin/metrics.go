@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"accelform/front/telemetry"
 )
 
 // metrics are what the plugin counts.
@@ -20,7 +22,7 @@ type metrics struct {
 	deleted       prometheus.Counter
 }
 
-func newMetrics(of *fpgas) *metrics {
+func newMetrics(of *fpgas, log *telemetry.Log) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "accelform", Subsystem: "device_plugin", Name: name, Help: help})
 	}
@@ -36,7 +38,7 @@ func newMetrics(of *fpgas) *metrics {
 		refused: counter("refusals_total", "Containers that got none of the FPGAs they were to have."),
 		deleted: counter("pods_deleted_total", "Deletions of pods on FPGAs that could not be used."),
 	}
-	m.registry.MustRegister(m.registered, m.registrations, m.allocated, m.refused, m.deleted)
+	m.registry.MustRegister(m.registered, m.registrations, m.allocated, m.refused, m.deleted, log.LostLines())
 	all, _ := of.now()
 	for _, each := range all {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -51,7 +51,7 @@ func run(ctx context.Context, options *Options, log *telemetry.Log) error {
 		return err
 	}
 	found := newFPGAs(options, log)
-	p := &plugin{options: options, log: log, fpgas: found, metrics: newMetrics(found),
+	p := &plugin{options: options, log: log, fpgas: found, metrics: newMetrics(found, log),
 		told: map[string]string{}, deleted: map[string]string{}}
 	log.Write("starting", "resource_name", options.ResourceName, "fpgas", options.Count, "devices_folder", options.DevicesFolder,
 		"node", options.NodeName)

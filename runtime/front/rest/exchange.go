@@ -56,7 +56,7 @@ func (e *exchange) end() {
 	}
 	e.deps.Metrics.Observe(e.call)
 	if e.deps.Settings.AccessLog || e.call.Code == telemetry.CodeName(codes.Internal) {
-		e.deps.Log.Later("request", e.line()...)
+		e.deps.Log.Write("request", e.line()...)
 	}
 }
 

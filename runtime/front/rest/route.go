@@ -48,7 +48,7 @@ var inferences = map[string]string{"predict": "Predict", "classify": "Classify",
 // find reads an escaped path. The problem, if there is one, is for callers that may know which paths there are.
 func find(path string) (route, *problem) {
 	switch path {
-	case "/healthz":
+	case "/healthz", "/livez":
 		return route{kind: routeAlive}, nil
 	case "/readyz":
 		return route{kind: routeReady}, nil

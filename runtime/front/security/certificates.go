@@ -166,7 +166,7 @@ func (c *Certificates) warn(now time.Time) {
 }
 
 func (c *Certificates) report(state string) {
-	c.log.Write("certificate", "state", state, "problem", c.problem, "not_after", c.set.leaf.NotAfter.UTC().Format(time.RFC3339),
+	c.log.Write("certificate", "state", state, "problem", c.problem, "read_again", c.problem != "", "not_after", c.set.leaf.NotAfter.UTC().Format(time.RFC3339),
 		"subject", subjectOf(c.set))
 }
 

@@ -21,11 +21,13 @@ import (
 type recorder struct {
 	mutex sync.Mutex
 	text  bytes.Buffer
+	log   *telemetry.Log
 }
 
 func newRecorder() (*recorder, *telemetry.Log) {
 	r := &recorder{}
-	return r, telemetry.NewLog(r)
+	r.log = telemetry.NewLog(r)
+	return r, r.log
 }
 
 func (r *recorder) Write(line []byte) (int, error) {
@@ -35,6 +37,7 @@ func (r *recorder) Write(line []byte) (int, error) {
 }
 
 func (r *recorder) String() string {
+	r.log.Flush()
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	return r.text.String()

@@ -22,8 +22,8 @@ type source[T any] struct {
 	parse func(content []byte) (value T, wrong string)
 }
 
-// watched is what a file says, read again when the file changes. A change that cannot be read leaves the last good
-// value in force, so that a botched rotation locks nobody out.
+// watched is what a file says, read again when the file changes, and until it can be read. A change that cannot be read
+// leaves the last good value in force meanwhile, so that a botched rotation locks nobody out.
 type watched[T any] struct {
 	source[T]
 	path string
@@ -40,6 +40,7 @@ type reading[T any] struct {
 	content [sha256.Size]byte // all zeros: the file could not be read
 	value   T
 	problem *Unusable
+	unread  bool // the problem is that it could not be read
 }
 
 // watch reads the file for the first time; then it has to be good.
@@ -73,7 +74,7 @@ func (w *watched[T]) get() T {
 		if next.problem != nil {
 			state = "kept"
 		}
-		w.log.Write(w.event, "problem", text(next.problem), "state", state)
+		w.log.Write(w.event, "problem", text(next.problem), "state", state, "read_again", next.unread)
 	}
 	return next.value
 }
@@ -85,6 +86,8 @@ func (w *watched[T]) look(last *reading[T]) *reading[T] {
 	next := &reading[T]{stamp: found, settled: found.settled(time.Now(), clockStep), value: last.value}
 	content, _, err := readFile(w.path)
 	if err != nil {
+		// The reason may pass without a trace in the file, as a lack of descriptors does: it is read again at each check.
+		next.settled, next.unread = false, true
 		next.problem = unusable(w.kind, err, "cannot read %s %s: %s; %s", w.what, w.path, reason(err), w.remedy)
 		return next
 	}

@@ -104,7 +104,7 @@ func (s *Server) finish(c *call, refused *refusal.Refusal) error {
 	c.observed.Code, c.observed.Took = telemetry.CodeName(code), time.Since(c.arrived)
 	s.metrics.Observe(c.observed)
 	if s.settings.AccessLog {
-		s.log.Later("request", append([]any{
+		s.log.Write("request", append([]any{
 			"request_id", c.requestID, "method", c.method, "code", c.observed.Code, "ms", sinceMs(c.arrived),
 		}, s.logged(c, refused)...)...)
 	}

@@ -56,6 +56,8 @@ type Settings struct {
 	WorkerCommand []string `json:"worker_command"`
 	// RuntimeVersion is the version of accelform_runtime.
 	RuntimeVersion string `json:"runtime_version"`
+	// LogLinesLost are lines that could not be written before the front took over.
+	LogLinesLost uint64 `json:"log_lines_lost"`
 }
 
 // Read decodes the settings in full; a field that is unknown or of another type is an error, since both sides are

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// Signals are SIGTERM and SIGINT as they come in; a third one before the first is read is dropped.
+// Signals are SIGTERM, SIGINT and SIGHUP as they come in; a third one before the first is read is dropped.
 var Signals = listen()
 
 // Context ends with the first of the Signals, which nobody else may read then.
@@ -30,6 +30,11 @@ func Context() (context.Context, context.CancelFunc) {
 
 func listen() <-chan os.Signal {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	for _, each := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		// Whoever started us may have SIGHUP or SIGINT ignored, as nohup does.
+		if !signal.Ignored(each) {
+			signal.Notify(signals, each)
+		}
+	}
 	return signals
 }

@@ -74,6 +74,16 @@ func (m *Metrics) Watch(
 	}
 }
 
+// WatchLog counts the lines that the log lost.
+func (m *Metrics) WatchLog(log *Log) { m.registry.MustRegister(log.LostLines()) }
+
+// LostLines counts the lines that the log lost, for a registry of metrics.
+func (l *Log) LostLines() prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "accelform_log_lines_lost_total", Help: "Lines of the log that were lost because nobody took them.",
+	}, func() float64 { return float64(l.Lost()) })
+}
+
 func (m *Metrics) gauge(name, help string, read func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 }

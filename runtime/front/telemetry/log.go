@@ -2,128 +2,161 @@
 package telemetry
 
 import (
-	"bufio"
 	"context"
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// pending is how many lines may wait to be written; with more, whoever has another one waits too.
-const pending = 1024
+const (
+	// pendingLines and pendingBytes (of lines that were given as text) may wait to be written; what comes beyond is lost.
+	pendingLines = 1024
+	pendingBytes = 4 << 20
+	// flushPatience is how long Flush waits for a line to be written that the log's reader may never take.
+	flushPatience = time.Second
+)
 
 // Log writes events, one JSON object a line; values go through JSON, so that no field can forge a line.
+//
+// Nobody who has a line waits for whoever reads the log: a reader that stops would otherwise stop calls, restarts and the
+// end of the program. Lines are written by a goroutine of their own; those for which there is no room are counted, and
+// a line tells how many they were once the reader goes on.
 type Log struct {
-	handler slog.Handler
-	to      io.Writer
-	writer  *bufio.Writer
-	writing sync.Mutex // handler and writer
-	lines   chan slog.Record
+	lost atomic.Uint64 // lines, since the start
 
-	counting sync.Mutex
-	more     *sync.Cond // of written
-	given    uint64     // lines that Later was given
-	written  uint64     // those of them that are written
+	mu      sync.Mutex
+	more    sync.Cond // of waiting
+	waiting []line
+	bytes   int           // of text in waiting
+	full    uint64        // lines that found no room since waiting was last taken
+	given   uint64        // lines that were ever put into waiting
+	written uint64        // those of them that are written, or lost
+	wrote   chan struct{} // closed when written grows
+}
+
+// line is an event, or one line of text as somebody else wrote it.
+type line struct {
+	event slog.Record
+	text  []byte
 }
 
 // NewLog writes to `to`. Lines have the form of the worker's (accelform_runtime/worker/logs.py).
 func NewLog(to io.Writer) *Log {
-	options := &slog.HandlerOptions{ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
-		if len(groups) > 0 {
-			return attr
-		}
-		switch attr.Key {
-		case slog.TimeKey:
-			return slog.String("time", attr.Value.Time().UTC().Format("2006-01-02T15:04:05.000-07:00"))
-		case slog.LevelKey:
-			return slog.Attr{}
-		case slog.MessageKey:
-			return slog.String("event", attr.Value.String())
-		}
-		return attr
-	}}
-	writer := bufio.NewWriter(to)
-	log := &Log{
-		handler: slog.NewJSONHandler(wholeLines{writer}, options),
-		to:      to,
-		writer:  writer,
-		lines:   make(chan slog.Record, pending),
-	}
-	log.more = sync.NewCond(&log.counting)
-	go log.drain()
+	log := &Log{wrote: make(chan struct{})}
+	log.more.L = &log.mu
+	go log.drain(&lines{to: to, lost: &log.lost})
 	return log
 }
 
 // Write is one line: the time in UTC, the event, and its fields as alternating names and values.
-func (l *Log) Write(event string, fields ...any) {
-	l.Flush() // lines stay in order
-	l.writing.Lock()
-	defer l.writing.Unlock()
-	l.put(record(event, fields))
-	l.send()
+func (l *Log) Write(event string, fields ...any) { l.put(line{event: record(event, fields)}) }
+
+// Forward is one line of another process, as it is; the log keeps it.
+func (l *Log) Forward(text []byte) { l.put(line{text: text}) }
+
+// Lose counts lines that were lost before they came here; the log tells of them.
+func (l *Log) Lose(count uint64) {
+	if count == 0 {
+		return
+	}
+	l.lost.Add(count)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.full += count
+	l.more.Signal()
 }
 
-// Later is Write for a line that nobody waits for: a caller's reply is on its way before the line of its call is.
-func (l *Log) Later(event string, fields ...any) {
-	l.counting.Lock()
-	l.given++
-	l.counting.Unlock()
-	l.lines <- record(event, fields)
-}
+// Lost is how many lines nobody will read.
+func (l *Log) Lost() uint64 { return l.lost.Load() }
 
-// Flush returns once every line so far is written, whatever comes meanwhile.
+// Flush returns once every line so far is written, or when nothing could be written for a while.
 func (l *Log) Flush() {
-	l.counting.Lock()
-	defer l.counting.Unlock()
-	for given := l.given; l.written < given; {
+	l.mu.Lock()
+	given := l.given
+	l.mu.Unlock()
+	for {
+		l.mu.Lock()
+		done, wrote := l.written >= given, l.wrote
+		l.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-wrote:
+		case <-time.After(flushPatience):
+			return
+		}
+	}
+}
+
+func (l *Log) put(next line) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) >= pendingLines || l.bytes+len(next.text) > pendingBytes {
+		l.full++
+		l.lost.Add(1)
+		return
+	}
+	l.waiting = append(l.waiting, next)
+	l.bytes += len(next.text)
+	l.given++
+	l.more.Signal()
+}
+
+// take waits for lines, and gives them with the number of those that were lost after them.
+func (l *Log) take(reuse []line) ([]line, uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.waiting) == 0 && l.full == 0 {
 		l.more.Wait()
 	}
+	taken, full := l.waiting, l.full
+	l.waiting, l.bytes, l.full = reuse, 0, 0
+	return taken, full
 }
 
-func (l *Log) wrote(lines uint64) {
-	l.counting.Lock()
-	defer l.counting.Unlock()
-	l.written += lines
-	l.more.Broadcast()
-}
-
-func (l *Log) drain() {
-	for line := range l.lines {
-		l.writing.Lock()
-		l.put(line)
-		count := uint64(1)
-		for waiting := len(l.lines); waiting > 0; waiting-- { // what came meanwhile goes out with the same write
-			l.put(<-l.lines)
-			count++
+func (l *Log) drain(to *lines) {
+	handler := slog.NewJSONHandler(to, &slog.HandlerOptions{ReplaceAttr: inOurForm})
+	told := func(event slog.Record) { _ = handler.Handle(context.Background(), event) }
+	var taken []line
+	for {
+		var full uint64
+		clear(taken)
+		taken, full = l.take(taken[:0])
+		to.tell(told)
+		for _, each := range taken {
+			if each.text != nil {
+				_, _ = to.Write(each.text)
+			} else {
+				told(each.event)
+			}
 		}
-		l.send()
-		l.writing.Unlock()
-		l.wrote(count)
+		to.untold += full
+		to.tell(told)
+		to.send()
+		l.mu.Lock()
+		l.written += uint64(len(taken))
+		close(l.wrote)
+		l.wrote = make(chan struct{})
+		l.mu.Unlock()
 	}
 }
 
-// wholeLines never splits a line over two writes, since the model's process writes its lines to the same place.
-type wholeLines struct{ *bufio.Writer }
-
-// Write gets one whole line.
-func (w wholeLines) Write(line []byte) (int, error) {
-	if len(line) > w.Available() {
-		if err := w.Flush(); err != nil {
-			return 0, err
-		}
+func inOurForm(groups []string, attr slog.Attr) slog.Attr {
+	if len(groups) > 0 {
+		return attr
 	}
-	return w.Writer.Write(line)
-}
-
-func (l *Log) put(line slog.Record) { _ = l.handler.Handle(context.Background(), line) }
-
-// send writes what was put. Where the log cannot be written the lines are lost and the service goes on: the next ones are
-// tried again, which a buffered writer alone would not do after its first error.
-func (l *Log) send() {
-	if l.writer.Flush() != nil {
-		l.writer.Reset(l.to)
+	switch attr.Key {
+	case slog.TimeKey:
+		return slog.String("time", attr.Value.Time().UTC().Format("2006-01-02T15:04:05.000-07:00"))
+	case slog.LevelKey:
+		return slog.Attr{}
+	case slog.MessageKey:
+		return slog.String("event", attr.Value.String())
 	}
+	return attr
 }
 
 func record(event string, fields []any) slog.Record {

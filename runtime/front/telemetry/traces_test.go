@@ -161,6 +161,7 @@ func TestALostCollectorIsToldOnceAMinuteInTheLogsForm(t *testing.T) {
 	for range 100 {
 		told.Handle(context.DeadlineExceeded)
 	}
+	told.log.Flush()
 	if count := strings.Count(lines.String(), "\n"); count != 1 {
 		t.Errorf("100 failures wrote %d lines", count)
 	}

@@ -18,18 +18,20 @@ import (
 // Kind tells what a frame is for.
 type Kind uint32
 
-// Load, Run, Continue and Drop go to the worker; the others are its answers, one for each Load, Run and Continue.
+// Load, Run, Continue, Drop and Ping go to the worker; the others are its answers, one for each of them but Drop.
 const (
 	Load     Kind = 0
 	Run      Kind = 1
 	Continue Kind = 2
 	Drop     Kind = 3
+	Ping     Kind = 4
 
 	Ready    Kind = 16
 	Failed   Kind = 17
 	Done     Kind = 18
 	Progress Kind = 19
 	Refused  Kind = 20
+	Pong     Kind = 21
 )
 
 const (

@@ -19,6 +19,8 @@ import (
 const (
 	socketBuffer = 1 << 20
 	leaveTime    = 2 * time.Second
+	// heardTime is how long the last lines of a process that is gone may take to be read.
+	heardTime = 500 * time.Millisecond
 )
 
 // LoadFailed is a model that cannot be loaded; ExitCode 2 means that somebody has to change something.
@@ -36,12 +38,14 @@ type Process struct {
 	reader  *bufio.Reader
 	writing sync.Mutex
 
+	heard  <-chan struct{} // closed when all that it said is read
 	ended  chan struct{}
 	reason string
 }
 
-// Start makes a worker process. It dies with this one, however this one ends.
-func Start(command []string) (*Process, error) {
+// Start makes a worker process. It dies with this one, however this one ends. `say` gets each line that it writes to
+// standard output and error, which are never left unread: a process that waits to be read computes nothing.
+func Start(command []string, say func(line []byte)) (*Process, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a socket pair for the worker: %w", err)
@@ -57,19 +61,28 @@ func Start(command []string) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the worker's socket: %w", err)
 	}
+	said, saying, err := os.Pipe()
+	if err != nil {
+		socket.Close()
+		return nil, fmt.Errorf("cannot make a pipe for the worker's lines: %w", err)
+	}
+	defer saying.Close()
 	process := &Process{
 		command: exec.Command(command[0], command[1:]...),
 		socket:  socket,
 		reader:  bufio.NewReaderSize(socket, 64<<10),
+		heard:   hear(said, say),
 		ended:   make(chan struct{}),
 	}
-	process.command.Stdout, process.command.Stderr = os.Stderr, os.Stderr
+	process.command.Stdout, process.command.Stderr = saying, saying
 	process.command.ExtraFiles = []*os.File{theirs}
 	dieWithParent(process.command)
 	started := make(chan error)
 	go process.attend(started)
 	if err := <-started; err != nil {
 		socket.Close()
+		saying.Close()
+		<-process.heard
 		return nil, fmt.Errorf("cannot start the worker %s: %w", command[0], err)
 	}
 	return process, nil
@@ -79,6 +92,7 @@ func Start(command []string) (*Process, error) {
 // the thread that made it.
 func (p *Process) attend(started chan<- error) {
 	runtime.LockOSThread()
+	keepStopsAway()
 	if err := p.command.Start(); err != nil {
 		started <- err
 		return
@@ -88,6 +102,10 @@ func (p *Process) attend(started chan<- error) {
 	p.reason = "it ended by itself"
 	if err != nil {
 		p.reason = err.Error()
+	}
+	select { // its last lines come before what is told of its end
+	case <-p.heard:
+	case <-time.After(heardTime):
 	}
 	// Not yet closed: its last words may still be unread.
 	time.AfterFunc(leaveTime, func() { p.socket.Close() })

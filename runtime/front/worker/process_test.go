@@ -63,7 +63,7 @@ func act(role string) {
 func started(t *testing.T, role string) *Process {
 	t.Helper()
 	t.Setenv(roleKey, role)
-	process, err := Start(os.Args[:1])
+	process, err := Start(os.Args[:1], func([]byte) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestLoadsThatFail(t *testing.T) {
 func TestLastWords(t *testing.T) {
 	t.Setenv(roleKey, "failed")
 	for range 3 {
-		process, err := Start(os.Args[:1])
+		process, err := Start(os.Args[:1], func([]byte) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func TestLeaves(t *testing.T) {
 func TestNoProgram(t *testing.T) {
 	before := files(t)
 	for range 50 {
-		if _, err := Start([]string{"/nothing/here"}); err == nil || !strings.Contains(err.Error(), "/nothing/here") {
+		if _, err := Start([]string{"/nothing/here"}, func([]byte) {}); err == nil || !strings.Contains(err.Error(), "/nothing/here") {
 			t.Fatal(err)
 		}
 	}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 from grpc import StatusCode
@@ -17,7 +16,6 @@ from tests.support.side_door import side_door
 
 SLOW, QUICK = 255, 0
 PRIMARY = "primary-key-0123456789abcdef"
-HANG_MS = 2500
 NOT_SERVING, SERVING = health_pb2.HealthCheckResponse.NOT_SERVING, health_pb2.HealthCheckResponse.SERVING
 CRASHES = {"segfault": signal.SIGSEGV, "out of memory": signal.SIGKILL, "hang": signal.SIGSTOP}
 crashes = pytest.mark.parametrize("how", CRASHES)
@@ -25,8 +23,8 @@ crashes = pytest.mark.parametrize("how", CRASHES)
 
 @pytest.fixture
 def own(start):
-    """A server of the test's own whose model counts as hung soon."""
-    return start(http_enabled=True, http_port=0, hang_timeout_ms=HANG_MS, load_timeout_seconds=8.0)
+    """A server of the test's own, whose model may take long to compute and not to load."""
+    return start(http_enabled=True, http_port=0, load_timeout_seconds=20.0)
 
 
 @pytest.fixture
@@ -44,10 +42,9 @@ def watch(own, door):
     stream.cancel()
 
 
-def break_down(worker: int, how: str) -> float:
-    """Does it to the process, and gives the time by which health has to say so."""
+def break_down(worker: int, how: str) -> None:
+    """Does it to the process."""
     os.kill(worker, CRASHES[how])
-    return time.monotonic() + 1 + (HANG_MS / 1000 if how == "hang" else 0)
 
 
 def computes(worker: int, eventually, seconds: float = 0.05) -> None:
@@ -64,9 +61,9 @@ def came_back(own, watch, door, told, eventually, *, worker: int, how: str) -> N
     assert door.value("accelform_worker_restarts_total", reason=reason) == 1
     assert door.value("accelform_worker_restarts_total", reason=other) == 0
     assert door.value("accelform_serving") == 1
-    (lost,) = told(own, "worker")
+    (lost,) = [line for line in told(own, "worker") if line["state"] == "lost"]
     assert (lost["state"], lost["reason"], lost["pid"]) == ("lost", reason, worker)
-    words = {"segfault": "segmentation fault", "out of memory": "killed", "hang": "hang_timeout_ms"}
+    words = {"segfault": "segmentation fault", "out of memory": "killed", "hang": "no sign of life"}
     assert words[how] in lost["message"]
     assert [line["after_ms"] for line in told(own, "restarting")] == [100]
     assert [line["state"] for line in told(own, "restart")] == ["serving"]
@@ -75,14 +72,11 @@ def came_back(own, watch, door, told, eventually, *, worker: int, how: str) -> N
 
 @crashes
 def test_while_idle(own, watch, door, image, request_of, eventually, told, how):
-    """A model that is lost between calls comes back by itself; one that hangs is found out by its next call."""
+    """A model that is lost between calls comes back by itself, also one that hangs."""
     worker = worker_of(own, eventually)
-    limit = break_down(worker, how)
-    if how == "hang":
-        assert own.refusal(request_of(image())).code() is StatusCode.UNAVAILABLE
+    break_down(worker, how)
 
     assert next(watch).status == NOT_SERVING
-    assert time.monotonic() < limit
     assert own.predict(request_of(image()))[0].outputs
     came_back(own, watch, door, told, eventually, worker=worker, how=how)
 
@@ -95,10 +89,9 @@ def test_while_computing(own, watch, door, image, request_of, eventually, told, 
     waiting = [own.begin(request_of(image(red))) for red in (QUICK, 5, 10)]
     assert not running.done()
 
-    limit = break_down(worker, how)
+    break_down(worker, how)
 
     assert next(watch).status == NOT_SERVING
-    assert time.monotonic() < limit
     assert running.code() is StatusCode.UNAVAILABLE
     assert "ask again" in running.details()
     assert "process ended while it computed this call" in running.details()

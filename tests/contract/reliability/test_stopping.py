@@ -73,7 +73,7 @@ def test_the_lame_duck_ends_by_itself(start):
     assert time.monotonic() - asked >= 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_second_signal_hurries(start, image, request_of, eventually, told, number):
     """A second signal ends lame duck and drain; the calls that are left learn why they have no answer."""
     own = start(lame_duck_seconds=600.0, drain_seconds=600.0)
