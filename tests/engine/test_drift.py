@@ -13,6 +13,8 @@ import pytest
 from tests.support.waiting import wait_for
 
 from accelform.targets.edge import EdgeBox
+from accelform.targets.edge import processes as box_processes
+from accelform.targets.edge.layout import Layout
 
 
 @pytest.mark.timeout(600)
@@ -37,6 +39,23 @@ def test_drift_is_shown_and_repaired(project: Any) -> None:
     assert ("delete", "Webservice") in _shown_by_refresh(project)
     project.up()
     assert project.score().returncode == 0
+    project.destroy()
+
+
+@pytest.mark.timeout(600)
+def test_up_sees_what_does_not_run(project: Any) -> None:
+    """A plain preview foretells the repair of a service, and of a whole box, with the reason; a plain up repairs it."""
+    project.up()
+    _stop_service(project)
+    shown = project.pulumi("preview")
+    assert "is to be repaired: its server was stopped from outside" in shown.text
+    assert project.up().steps() == [("update", "Webservice")]
+    assert project.score().returncode == 0
+
+    box_processes.stop(lambda: box_processes.supervisors(Layout(project.box).supervisor_config), grace_seconds=20)
+    assert ("update", "ComputeTarget") in project.up().steps()
+    assert project.score().returncode == 0
+    assert project.up().steps() == []
     project.destroy()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from accelform.cli.arguments import number
 from accelform.cli.printing import say
-from accelform.errors import BoxMissing
+from accelform.errors import BoxMissing, ServiceNotReady
 
 if TYPE_CHECKING:
     from accelform.targets.edge import EdgeBox
@@ -35,8 +35,11 @@ def run(args: argparse.Namespace) -> int:
     box = EdgeBox(args.box.resolve())
     if args.action == "start":
         box.ensure_running(progress=say)
-        for resident in box.resident():
-            box.wait_until_serving(resident.service, timeout_seconds=args.timeout)
+        problems = [
+            problem for resident in box.resident() if (problem := _problem(box, resident.service, args.timeout))
+        ]
+        if problems:
+            raise ServiceNotReady("; ".join(problems))
     state = box.describe()
     if state is None:
         raise BoxMissing(f"there is no edge box in {args.box}; name the folder that holds box.json")
@@ -45,6 +48,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {problem}")
     healthy = [_show(box, fpga) for fpga in state.fpgas]
     return 0 if all(healthy) else 1
+
+
+def _problem(box: EdgeBox, service: str, timeout_seconds: float) -> str:
+    """Why the service does not serve within its time; "" where it does."""
+    try:
+        box.wait_until_serving(service, timeout_seconds=timeout_seconds)
+    except ServiceNotReady as error:
+        return str(error)
+    return ""
 
 
 def _show(box: EdgeBox, fpga: FpgaState) -> bool:

@@ -5,6 +5,7 @@ backend, give back all inputs and outputs. The rules behind it, each learnt from
 
 - `check` is the only place where a computed value can become known to a preview, so identity is computed there.
 - `diff` leaves the comparison to the engine (`changes=None`), which then reports reasons, and names the replace keys.
+  Only what a look at the object shows, and no property tells, is a change of its own.
 - `create` adopts what an interrupted earlier run left, because the engine forgets a resource whose create failed.
 - `read` answers "here it is, with these inputs", "it is gone", or raises; never "gone" for "cannot tell".
 - `update` and `read` return every output, because the engine keeps nothing that they leave out.
@@ -79,6 +80,13 @@ class AccelProvider(ResourceProvider, ABC):
     def look(self, id_: str, values: Values) -> Values | None:
         """The live inputs and outputs laid over `values`, or None where the object is gone."""
 
+    def ailing(self, values: Values) -> str:
+        """Why the object is not what `values`, its last inputs and outputs, tell, where an update repairs it.
+
+        "" where it is, and where nobody looks since a look is not cheap. Previews ask this.
+        """
+        return ""
+
     @abstractmethod
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
         """Brings the object to `inputs`; returns its outputs."""
@@ -103,7 +111,14 @@ class AccelProvider(ResourceProvider, ABC):
     @told_plainly
     def diff(self, id_: str, olds: Values, news: Values) -> DiffResult:
         replaces = self.contract.replaced_by(_from_engine(olds), _from_engine(news))
-        return DiffResult(replaces=replaces, delete_before_replace=self.contract.delete_before_replace)
+        why = "" if replaces else self.ailing(self._values(olds))
+        if why:
+            print(f"{type(self).__name__.removesuffix('Provider')} {id_} is to be repaired: {why}", flush=True)
+        return DiffResult(
+            changes=True if why else None,
+            replaces=replaces,
+            delete_before_replace=self.contract.delete_before_replace,
+        )
 
     @told_plainly
     def create(self, props: Values) -> CreateResult:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
 BACKENDS: Final[Mapping[str, ModuleType]] = {"edge": compute_target_edge, "kubernetes": compute_target_kubernetes}
-"""One module per kind, each with `problems`, `foretell`, `provision`, `look` and `release`."""
+"""One module per kind, each with `problems`, `foretell`, `provision`, `ailing`, `look` and `release`."""
 
 PLACES: Final = {
     "edge": ("edge_root",),
@@ -66,6 +66,9 @@ class ComputeTargetProvider(AccelProvider):
         outputs = self.change(inputs["name"], {}, inputs)
         faults.fault_point("compute-target:after-provision")
         return inputs["name"], outputs
+
+    def ailing(self, values: Values) -> str:
+        return str(BACKENDS[values["kind"]].ailing(values))
 
     def look(self, id_: str, values: Values) -> Values | None:
         found = BACKENDS[values["kind"]].look(values)

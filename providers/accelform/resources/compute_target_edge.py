@@ -43,6 +43,14 @@ def provision(inputs: Values, stored: Mapping[str, Any]) -> Values:
     }
 
 
+def ailing(values: Values) -> str:
+    """Why the box does not run; "" where it does."""
+    state = _box(values).describe()
+    if state is None:
+        return "its box is gone"
+    return "; ".join(state.provisioning_errors) if state.owner == values["owner"] else ""
+
+
 def look(values: Values) -> Values | None:
     """The box as it is; None where it is gone or another's."""
     state = _box(values).describe()

@@ -52,6 +52,9 @@ class _Backend(Protocol):
     def deploy(self, inputs: Values, stored: Values) -> Values:
         """Makes the service serve; returns its outputs."""
 
+    def ailing(self, values: Values) -> str:
+        """Why the service does not serve, where that can be seen at once; "" where it does, or nobody looks."""
+
     def look(self, values: Values) -> Values | None:
         """The live values, or None where the service is gone."""
 
@@ -104,6 +107,9 @@ class WebserviceProvider(AccelProvider):
 
     def look(self, id_: str, values: Values) -> Values | None:
         return _backend(values).look(values)
+
+    def ailing(self, values: Values) -> str:
+        return _backend(values).ailing(values)
 
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
         outputs = _backend(inputs).deploy(inputs, stored)

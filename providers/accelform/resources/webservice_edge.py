@@ -30,6 +30,8 @@ _LOOKED_AT = (
 )
 """Without all of these a look at the box would be a guess."""
 UNFORESEEN: tuple[str, ...] = ()
+PROBE_TOKEN_SECONDS = 600
+"""For which the token is valid that a deploy asks the service with."""
 
 
 def foretold(inputs: Values) -> tuple[Values, list[Problem]]:
@@ -98,6 +100,7 @@ def deploy(inputs: Values, stored: Values) -> Values:
         image_digest=image.properties["image_digest"],
         keys=tuple(keys.values()),
         token_public_keys=tokens.public_keys,
+        probe_token=_probe_token(inputs["name"], tokens),
         tls=tls,
     )
     _box(inputs).deploy(spec, unpack=unpack, timeout_seconds=inputs["deployment_timeout_seconds"], progress=common.note)
@@ -109,6 +112,22 @@ def deploy(inputs: Values, stored: Values) -> Values:
         "ssl_certificate": tls.certificate.decode("ascii", "replace") if tls else "",
         "created_time": utc_now(),
     }
+
+
+def _probe_token(name: str, tokens: webservice_access.TokenKeys) -> str:
+    from accelform_runtime.tokens import mint
+
+    return mint(tokens.signing_key, name, PROBE_TOKEN_SECONDS) if tokens.signing_key else ""
+
+
+def ailing(values: Values) -> str:
+    """Why the service does not serve as it should, for whoever can repair it; "" where it does or is about to."""
+    state = _box(values).service(values["name"])
+    if state is None:
+        return "it is gone"
+    if state.owner != values["owner"] or state.state in ("Healthy", "Transitioning"):
+        return ""
+    return state.reason
 
 
 def look(values: Values) -> Values | None:

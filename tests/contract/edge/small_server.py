@@ -24,6 +24,17 @@ def say(**entry: object) -> None:
     print(json.dumps(entry), file=sys.stderr, flush=True)
 
 
+def status_of(code: grpc.StatusCode) -> grpc.GenericRpcHandler:
+    """GetModelStatus, which a call with a key gets as far as its question is empty."""
+
+    def refuse(_: bytes, context: grpc.ServicerContext) -> bytes:
+        context.abort(code, "as the test says")
+        return b""
+
+    method = grpc.unary_unary_rpc_method_handler(refuse)
+    return grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", {"GetModelStatus": method})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model-dir", type=Path)
@@ -53,6 +64,8 @@ def main() -> int:
         return 2
     status = health_pb2.HealthCheckResponse.NOT_SERVING if behaviour.get("never_serving") else 1
     servicer.set("", status)
+    refusal = grpc.StatusCode.UNAUTHENTICATED if behaviour.get("keeps_old_keys") else grpc.StatusCode.INVALID_ARGUMENT
+    server.add_generic_rpc_handlers((status_of(refusal),))
     server.start()
     say(event="serving", label=behaviour["label"])
     stop.wait()

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from accelform.targets.edge import deployment, health
+from accelform.targets.edge import deployment, health, supervision
 from accelform.targets.edge.supervision import Supervision
 
 DEPLOY = """
@@ -236,3 +236,71 @@ def _assert_tidy(bench, image) -> None:
     assert names == sorted(["config", "keys", "record.json", "service.log", unpacked])
     assert (record["owner"], record["serving"], record["previous"]) == ("project/stack/service", True, None)
     assert sorted(bench.processes()) == sorted([bench.server(), bench.supervisor()])
+
+
+def behave(bench, image, **behaviour: object) -> None:
+    """What the service's next server does."""
+    model = bench.layout.image("digits", image.digest) / "rootfs" / "model" / "behaviour.json"
+    model.write_text(json.dumps({"label": image.label, **behaviour}))
+
+
+def exits(bench) -> int:
+    return len(Supervision(bench.layout, bench.layout.socket).exits("digits", since=0))
+
+
+def test_a_server_that_cannot_start_is_tried_for_ever(bench, make_image, port, monkeypatch):
+    """After many more failed starts than the wait grows by, it comes back by itself once it can."""
+    monkeypatch.setattr(supervision, "LONGEST_WAIT_SECONDS", 1)
+    bench.provision()
+    image = make_image()
+    bench.deploy(image, port=port)
+    behave(bench, image, exit_code=2, last_words="the port is taken")
+    os.kill(bench.server(), signal.SIGKILL)
+    bench.eventually(lambda: exits(bench) >= 5, seconds=120, what="five failed starts")
+    assert bench.box.service("digits").state == "Unhealthy"
+
+    behave(bench, image)
+
+    bench.eventually(lambda: health.check(port) == "SERVING", seconds=120, what="SERVING again")
+
+
+@pytest.mark.parametrize("state", ["BACKOFF", "STOPPED"])
+def test_starting_the_box_starts_what_does_not_run(bench, make_image, port, state):
+    """A service that waits for its next try, or was stopped, is started at once; so it is by a deploy."""
+    bench.provision()
+    image = make_image()
+    bench.deploy(image, port=port)
+    found = Supervision(bench.layout, bench.layout.socket)
+    if state == "BACKOFF":
+        behave(bench, image, exit_code=2, last_words="the port is taken")
+        os.kill(bench.server(), signal.SIGKILL)
+        bench.eventually(lambda: exits(bench) >= 3, seconds=120, what="failed starts")
+        bench.eventually(lambda: found.process("digits").state == state, seconds=120, what=state)
+        behave(bench, image)
+    else:
+        found.stop("digits")
+
+    bench.said.clear()
+    bench.box.ensure_running(progress=bench.said.append)
+
+    assert bench.box.wait_until_serving("digits", timeout_seconds=60).state == "Healthy"
+    assert any("starting service 'digits'" in text for text in bench.said) or state == "BACKOFF"
+
+
+def test_other_keys_have_to_be_taken(bench, make_image, port):
+    """A deploy with other keys fails where the server goes on with the last ones; the earlier files are put back."""
+    from accelform.errors import ServiceNotReady
+
+    bench.provision()
+    image = make_image()
+    bench.deploy(image, port=port)
+    keys = bench.layout.service("digits") / "keys-a.json"
+    before = keys.read_bytes()
+    behave(bench, image, keeps_old_keys=True)
+    os.kill(bench.server(), signal.SIGKILL)
+    bench.eventually(lambda: health.check(port) == "SERVING", seconds=60, what="SERVING again")
+
+    with pytest.raises(ServiceNotReady, match="did not take its new keys"):
+        bench.deploy(image, port=port, keys=("third-key-third-key",), timeout_seconds=3)
+
+    assert keys.read_bytes() == before

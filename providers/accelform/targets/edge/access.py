@@ -7,7 +7,7 @@ server finds it; another process gets the other slot, so that what ran before fi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +110,13 @@ class AccessFiles:
         except (OSError, certificates.Unreadable, IndexError):
             return "UNREACHABLE"
         return health.check(self.release.port, trust=trust)
+
+    def takes(self, keys: Sequence[str]) -> bool:
+        """Whether the server takes every one of `keys` (or tokens), asked on loopback."""
+        try:
+            return not keys or health.takes_keys(self.release.port, keys, trust=self.trust())
+        except (OSError, certificates.Unreadable, IndexError):
+            return False
 
     def _path(self, name: str, suffix: str, *, wanted: bool) -> str:
         return str(self.folder / f"{name}-{self.release.keys_slot}.{suffix}") if wanted else ""

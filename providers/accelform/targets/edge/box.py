@@ -125,7 +125,7 @@ class EdgeBox:
                 self._layout.root.rmdir()
 
     def ensure_running(self, progress: Progress = _silent) -> BoxState:
-        """Starts the supervisor, and with it every service, after a reboot or a kill. Raises BoxMissing."""
+        """Starts the supervisor and every service that does not run, after a reboot or a kill. Raises BoxMissing."""
         self._require_box()  # before the lock, which makes the folder
         with self._locked():
             self._require_box()
@@ -205,6 +205,7 @@ class EdgeBox:
             progress(f"started the supervisor of {self.root}")
         else:
             deployment.supervision.apply()
+            deployment.start_all()
 
     def _require_box(self) -> BoxRecord:
         record = records.read_box(self._layout)

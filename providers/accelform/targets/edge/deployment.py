@@ -20,7 +20,7 @@ from accelform.targets.edge.access import AccessFiles
 from accelform.targets.edge.layout import Layout, remove_tree
 from accelform.targets.edge.records import Release, ServiceRecord
 from accelform.targets.edge.state import BoxState, ServiceSpec
-from accelform.targets.edge.supervision import Program, Supervision
+from accelform.targets.edge.supervision import UP, Program, Supervision
 
 Progress = Callable[[str], None]
 Unpack = Callable[[Path], None]
@@ -66,7 +66,7 @@ class Deployment:
         before = access.contents() if wanted.serving else {}
         try:
             self._prepare(wanted, spec, unpack)
-            self._run(wanted, timeout_seconds, announce=replaces)
+            self._run(wanted, timeout_seconds, announce=replaces, keys=spec.probe_keys)
         except Exception as failure:
             # What the caller remembers is the earlier keys, and a server that starts again needs a good certificate.
             access.restore(before)
@@ -108,6 +108,14 @@ class Deployment:
             [self._program(name, release) for name, release in sorted(releases.items()) if release is not None]
         )
 
+    def start_all(self) -> None:
+        """Starts every service that should run and does not, also one that was given up or waits for its next try."""
+        for record in records.read_services(self.layout):
+            info = self.supervision.process(record.name) if record.good else None
+            if info is not None and info.state not in UP:
+                self.progress(f"starting service {record.name!r}, whose server is {info.state}")
+                self.supervision.start(record.name)
+
     def _refuse_without_room(self, spec: ServiceSpec, box: BoxState) -> None:
         problem = planning.capacity_problem(spec.num_replicas, box, spec.name, fpgas=box.agent_count)
         if problem:
@@ -146,8 +154,13 @@ class Deployment:
         self._access(record.name, record.release).write(spec)
         settings.server_config(self.layout, record).write(self._config_file(record.name, record.release))
 
-    def _run(self, record: ServiceRecord, timeout_seconds: float, *, announce: bool) -> None:
-        """Replaces the old process by the new one, or starts it where there is none, and waits for SERVING."""
+    def _run(
+        self, record: ServiceRecord, timeout_seconds: float, *, announce: bool, keys: tuple[str, ...] = ()
+    ) -> None:
+        """Replaces the old process by the new one, or starts it where there is none, and waits for SERVING.
+
+        It then also takes every one of `keys`, keys or tokens; one that ran before may not have read them yet.
+        """
         release = record.release
         pause = f"; service {record.name!r} pauses until it serves" if announce else ""
         verb = "checking" if record.serving else "starting"
@@ -172,6 +185,7 @@ class Deployment:
             timeout_seconds=timeout_seconds,
             progress=lambda text: self.progress(f"[4/4] {text}"),
             since=mark,
+            keys=keys,
         )
         took = f"{time.monotonic() - begin:.1f} s"
         self.progress(f"service {record.name!r} is SERVING{f'; paused {took}' if announce else f' after {took}'}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 
-from accelform.targets.calls import Health, Trust, check
+from accelform.targets.calls import Health, Trust, check, takes_keys
 
-__all__ = ["Health", "Trust", "bind_problem", "check"]
+__all__ = ["Health", "Trust", "bind_problem", "check", "takes_keys"]
 
 
 def bind_problem(port: int, *, listen_address: str = "127.0.0.1") -> str | None:

@@ -31,8 +31,9 @@ class TlsFiles:
 class ServiceSpec:
     """The wished service. All problems are raised together, as InvalidServiceSpec.
 
-    `keys` are kept as salted hashes only; `num_replicas` must be 1 (`planning.capacity_problem` says why);
-    `max_queue` counts calls running and waiting; `threads` 0 means as many as the machine allows.
+    `keys` are kept as salted hashes only; `probe_token`, kept nowhere, has to be taken by the service;
+    `num_replicas` must be 1 (`planning.capacity_problem` says why); `max_queue` counts calls running and waiting;
+    `threads` 0 means as many as the machine allows.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ServiceSpec:
     keys: tuple[str, ...] = field(default=(), repr=False)
     token_auth_enabled: bool = False
     token_public_keys: tuple[str, ...] = ()
+    probe_token: str = field(default="", repr=False)
     tls: TlsFiles | None = None
     ssl_cname: str = ""
     http_enabled: bool = False
@@ -62,6 +64,13 @@ class ServiceSpec:
     drain_seconds: float = 5.0
     threads: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def probe_keys(self) -> tuple[str, ...]:
+        """Keys or tokens that a call may have, to see whether the service takes them."""
+        if self.auth_enabled:
+            return self.keys
+        return (self.probe_token,) if self.token_auth_enabled and self.probe_token else ()
 
     def __post_init__(self) -> None:
         checks = {

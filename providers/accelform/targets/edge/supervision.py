@@ -25,6 +25,9 @@ START_SECONDS = 30.0
 KILL_MARGIN_SECONDS = 5.0
 """How much longer than it should a server may take to end before the supervisor kills it."""
 
+LONGEST_WAIT_SECONDS = 30
+"""Before a server that cannot start is tried again."""
+
 UP, STOPPED = ("STARTING", "RUNNING"), ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 
 
@@ -108,7 +111,10 @@ class Supervision:
             self._ignoring(("ALREADY_ADDED",), "addProcessGroup", name)
 
     def start(self, name: str) -> None:
-        """Starts the program unless it runs. Raises SupervisorFailed."""
+        """Starts the program unless it runs: at once, should it wait for its next try. Raises SupervisorFailed."""
+        info = self.process(name)
+        if info is not None and info.state == "BACKOFF":
+            self._ignoring(("BAD_NAME", "NOT_RUNNING"), "stopProcess", name, False)
         self._ignoring(("ALREADY_STARTED", "SPAWN_ERROR"), "startProcess", name, False)
 
     def stop(self, name: str) -> None:
@@ -180,6 +186,10 @@ class Supervision:
             "[rpcinterface:supervisor]",
             "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
             "",
+            "[rpcinterface:restarts]",
+            "supervisor.rpcinterface_factory = accelform.targets.restarts:bounded",
+            f"longest_wait_seconds = {LONGEST_WAIT_SECONDS}",
+            "",
             "[supervisorctl]",
             f"serverurl = unix://{self.socket}",
         ]
@@ -192,9 +202,9 @@ class Supervision:
                 "autostart = true",
                 "autorestart = true",
                 # An end within this time counts as a failed start and is tried again after 1, 2, 3 ... seconds,
-                # so that a server that cannot start does not spin.
+                # so that a server that cannot start does not spin; see targets/restarts.py.
                 "startsecs = 5",
-                "startretries = 20",
+                f"startretries = {LONGEST_WAIT_SECONDS}",
                 "stopsignal = TERM",
                 "killasgroup = true",
                 f"stopwaitsecs = {int(program.stop_seconds + KILL_MARGIN_SECONDS)}",

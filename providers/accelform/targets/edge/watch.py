@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -45,8 +45,9 @@ def wait_until_serving(
     timeout_seconds: float,
     progress: Callable[[str], None],
     since: Mark | None = None,
+    keys: Sequence[str] = (),
 ) -> None:
-    """Returns once the service's own process answers SERVING.
+    """Returns once the service's own process answers SERVING and takes every one of `keys`, keys or tokens.
 
     `since` marks from where on the logs count; now, where it is left out.
     Raises ServiceNotReady with the server's last words at the deadline, or at once where waiting cannot help: the
@@ -59,11 +60,14 @@ def wait_until_serving(
     while True:
         waited = time.monotonic() - begin
         info = supervision.process(record.name)
-        if info and info.pid and info.state in UP and access.health() == "SERVING":
+        serves = bool(info and info.pid and info.state in UP and access.health() == "SERVING")
+        if serves and access.takes(keys):
             return
         ends = supervision.exits(record.name, since=since.supervisor_log)
         if (info and info.state == "FATAL") or USER_ERROR in ends or len(ends) >= ENDS_ALLOWED:
             why = f"its server ended with {ends[-1]}" if ends else "its server cannot be started"
+        elif serves and waited > timeout_seconds:
+            why = f"it serves, but did not take its new {'keys' if access.keys else 'tokens'} in {timeout_seconds:g} s"
         elif waited > timeout_seconds:
             why = f"it was not SERVING within {timeout_seconds:g} s"
             why += f" and its server ended with {ends[-1]}" if ends else ""
