@@ -23,6 +23,8 @@ A message brings the bytes of so many, unless one value stands for them all.
 """
 MAX_FILLED_BYTES: Final = 32 * 1024 * 1024
 """Most bytes that one value may be repeated for; a tiny message would fill the memory otherwise."""
+MAX_LISTED: Final = 1024 * 1024
+"""Most whole numbers, truth values or halves that are read from a list, one by one: seven images of 224 x 224."""
 MAX_RANK: Final = 16
 
 _NUMERIC: Final[dict[int, tuple[np.dtype[Any], str]]] = {
@@ -209,6 +211,10 @@ def _listed(proto: tensor_pb2.TensorProto, dtype: np.dtype[Any], field: str) -> 
             raise InvalidTensor(f"{field} holds real and imaginary parts in turn and cannot have {len(values)} values")
         return values.view(dtype)
     listed = getattr(proto, field)
+    if len(listed) > MAX_LISTED:
+        raise InvalidTensor(
+            f"{field} has {len(listed)} values; at most {MAX_LISTED} are read from a list: send them in tensor_content"
+        )
     if field == "half_val":
         return _within(listed, 0, 0xFFFF, proto.dtype, field).astype(np.uint16).view(dtype)
     if field == "int_val" and dtype.itemsize < 4:

@@ -10,13 +10,13 @@ import ctypes
 import faulthandler
 import gc
 import os
-import signal
 import socket
 import sys
 from typing import Final, NoReturn
 
+from accelform_runtime.worker.parent import obey_only_the_parent
+
 SOCKET: Final = 3
-_DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt
 _KEPT_FREE_BYTES: Final = 32 * 1024 * 1024
 _FROM_THE_HEAP_BYTES: Final = 8 * 1024 * 1024
@@ -60,14 +60,6 @@ def main() -> int:
     return 0
 
 
-def obey_only_the_front() -> None:
-    """Makes the worker end when the front closes the socket or dies, and for no other reason."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
-
-
 def keep_freed_memory() -> None:
     """Has the C library keep what a call gave back for the next call, up to a limit.
 
@@ -88,7 +80,7 @@ def leave(code: int) -> NoReturn:
 
 if __name__ == "__main__":
     faulthandler.enable()
-    obey_only_the_front()
+    obey_only_the_parent()
     keep_freed_memory()
     try:
         leave(main())

@@ -124,6 +124,15 @@ class Connection:
         """Whether something has come in that `receive` has not given out yet, or the other end has left."""
         return self._end > self._start or bool(self._poll.poll(0))
 
+    def wait(self, other: int, seconds: float) -> None:
+        """Returns when something has come in here or can be read from `other`, or after that time."""
+        if self.readable():
+            return
+        both = select.poll()
+        for descriptor in (self._socket.fileno(), other):
+            both.register(descriptor, select.POLLIN)
+        both.poll(seconds * 1000)
+
     def _fill(self, wanted: int) -> bool:
         """Reads until `wanted` bytes are there; False where there is none and none will come."""
         if self._start + wanted > len(self._buffer):

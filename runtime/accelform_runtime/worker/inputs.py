@@ -48,7 +48,9 @@ def from_proto(proto: tensor_pb2.TensorProto, bundle: Bundle, key: str) -> Value
     if sent not in (expected.dtype, _WIDENED.get(expected.dtype)):
         raise InvalidTensor(f"input {key!r} takes {expected.dtype}; sent: {sent}")
     check_shape(tensors.shape_of(proto), expected, key)
-    return in_ones(tensors.to_numpy(proto), bundle, key)
+    values = tensors.to_numpy(proto)
+    check_finite(values, bundle, key)
+    return in_ones(values)
 
 
 def check_images(shape: tuple[int, ...], key: str) -> None:
@@ -70,12 +72,16 @@ def check_shape(shape: tuple[int, ...], expected: TensorInfo, key: str) -> None:
     check_count(shape[0], "values")
 
 
-def in_ones(values: NDArray[Any], bundle: Bundle, key: str) -> Sequence[NDArray[Any]]:
-    """A batch as its values, batch dimension 1 each. Raises InvalidTensor for values that the number format lacks."""
+def in_ones(values: NDArray[Any]) -> Sequence[NDArray[Any]]:
+    """A batch as its values, batch dimension 1 each."""
+    return [values[index : index + 1] for index in range(len(values))]
+
+
+def check_finite(values: NDArray[Any], bundle: Bundle, key: str) -> None:
+    """Raises InvalidTensor for values that the model's number format lacks."""
     if values.dtype.kind in "fc" and bundle.finite_only and not np.isfinite(values).all():
         where = [int(index) for index in np.argwhere(~np.isfinite(values))[0]]
         raise InvalidTensor(f"input {key!r} holds NaN or infinity, first at {where}; {finite_values(bundle)}")
-    return [values[index : index + 1] for index in range(len(values))]
 
 
 def finite_values(bundle: Bundle) -> str:

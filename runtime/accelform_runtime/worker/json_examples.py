@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from accelform_runtime.errors import InvalidRequest, InvalidTensor
 from accelform_runtime.protocol import example_pb2, inference_pb2
 from accelform_runtime.worker import json_values
 from accelform_runtime.worker.question import check_count
+
+MAX_FEATURES: Final = 262_144
+"""Most features of all examples together; each is an object that has to be made."""
 
 
 def read_examples(content: Mapping[str, Any]) -> inference_pb2.Input:
@@ -18,6 +21,8 @@ def read_examples(content: Mapping[str, Any]) -> inference_pb2.Input:
         found = "an empty list" if rows == [] else "missing" if rows is None else json_values.word(rows)
         raise InvalidRequest(f"'examples' must be a list of objects with features; it is {found}")
     check_count(len(rows), "examples")
+    if sum(len(row) for row in (content.get("context"), *rows) if isinstance(row, dict)) > MAX_FEATURES:
+        raise InvalidRequest(f"the examples hold more than {MAX_FEATURES} features; send several calls")
     given = inference_pb2.Input()
     target = given.example_list_with_context
     if "context" in content:

@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import re
+import string
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ MAX_JSON_VALUES: Final = 2 * 1024 * 1024
 BYTES_KEY: Final = "b64"
 _INFINITY: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|\b(Inf)\b', re.DOTALL)
 """A string, or outside of strings the short word for infinity, which is then the group."""
-_BASE64: Final = re.compile(rb"([A-Za-z0-9+/]*)([=.]*)")
+_LETTERS: Final = (string.ascii_letters + string.digits + "+/").encode()
 _SPACES: Final = b" \t\n\v\f\r"
 
 
@@ -214,10 +215,11 @@ def _from_base64(text: str) -> bytes:
     The letters are RFC 4648's first alphabet, not that for file names; bits left over count for nothing. Raises
     ValueError.
     """
-    found = _BASE64.fullmatch(text.encode("ascii").translate(None, _SPACES))
-    if found is None:
+    whole = text.encode("ascii").translate(None, _SPACES)
+    letters = whole.rstrip(b"=.")
+    if letters.translate(None, _LETTERS):
         raise ValueError("a letter of another alphabet")
-    letters, padding = found[1], len(found[2])
+    padding = len(whole) - len(letters)
     missing = -len(letters) % 4
     if missing == 3 or padding not in (0, missing):
         raise ValueError("cut short, or padded by another number")

@@ -34,7 +34,7 @@ def load(frame: Frame, connection: Connection, log: Log) -> tuple[Calls | None, 
             tensor_content_replies=meta.get("tensor_content_replies", False),
             version_labels=meta.get("version_labels") or {},
         )
-        calls = Calls(fpga, served, log, connection.readable)
+        calls = Calls(fpga, served, log, connection)
         signature = signature_map(fpga.bundle).SerializeToString()
     except Exception as error:
         code = 2 if isinstance(error, UserError) else 1

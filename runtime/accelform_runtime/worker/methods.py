@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from accelform_runtime.errors import MethodUnknown
 from accelform_runtime.worker.question import Question
 from accelform_runtime.worker.served import Served
@@ -55,6 +58,25 @@ def _rest_regress(text: bytes | memoryview, spec: Mapping[str, Any], served: Ser
     from accelform_runtime.worker import rest
 
     return rest.parse_regress(text, spec, served)
+
+
+def read_beside(method: str, told: Mapping[str, Any], content: NDArray[np.uint8], served: Served) -> Question:
+    """What a JSON request asks that was read beside the model: `told` and `content` are what reading.py gives."""
+    from accelform_runtime.protocol import inference_pb2
+    from accelform_runtime.worker import rest
+
+    if method != "rest.predict":
+        given = inference_pb2.Input.FromString(content.tobytes())
+        return rest.classification(given, served) if method == "rest.classify" else rest.regression(given, served)
+    values: NDArray[Any]
+    if "lengths" in told:
+        values, at = np.empty(len(told["lengths"]), object), 0
+        for index, length in enumerate(told["lengths"]):
+            values[index] = content[at : at + length].tobytes()
+            at += length
+    else:
+        values = content.view(told["dtype"]).reshape(told["shape"])
+    return rest.prediction(rest.Given(told["key"], told["in_rows"], values), served)
 
 
 GRPC: Final[Mapping[str, Read]] = {

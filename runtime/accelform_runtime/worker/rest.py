@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from accelform_runtime.errors import InvalidRequest, InvalidTensor
-from accelform_runtime.protocol import model_pb2
+from accelform_runtime.protocol import inference_pb2, model_pb2
 from accelform_runtime.worker import inputs, json_values, scores
 from accelform_runtime.worker.examples import Examples
 from accelform_runtime.worker.json_examples import read_examples
@@ -74,8 +75,23 @@ class JsonInference(Question):
         return _object(['"results"'], [_list(self._parts)]).encode()
 
 
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a predict request holds: the name that it calls the input by, rows or columns, and the input's values."""
+
+    key: str
+    in_rows: bool
+    values: NDArray[Any]
+    """The batch; of encoded images an array of bytes objects."""
+
+
 def parse_predict(text: bytes | memoryview, spec: Mapping[str, Any], served: Served) -> JsonPrediction:
     """Reads the JSON of a predict request to the model that `spec` names. Raises InvalidRequest, UnknownModel."""
+    return prediction(read_predict(text, spec, served), served)
+
+
+def read_predict(text: bytes | memoryview, spec: Mapping[str, Any], served: Served) -> Given:
+    """The values of a predict request to the model that `spec` names. Raises InvalidRequest, UnknownModel."""
     content = json_values.parse_object(text)
     _check(content, spec, served)
     in_rows = "instances" in content
@@ -85,40 +101,55 @@ def parse_predict(text: bytes | memoryview, spec: Mapping[str, Any], served: Ser
     bundle = served.bundle
     key, value = _row_input(content["instances"], served) if in_rows else _column_input(content["inputs"], served)
     expected, what = bundle.inputs[0], f"input {key!r}"
-    values: inputs.Values
     if bundle.takes_images:
         encoded = json_values.to_strings(value, what)
         inputs.check_images(encoded.shape, key)
-        values = list(encoded.reshape(-1))
-    else:
-        numbers = json_values.to_numbers(value, expected.dtype, what)
-        inputs.check_shape(numbers.shape, expected, key)
-        values = inputs.in_ones(numbers, bundle, key)
-    return JsonPrediction(values, outputs_of((), bundle, by_alias=key == expected.alias), in_rows=in_rows)
+        return Given(key, in_rows, encoded.reshape(-1))
+    numbers = json_values.to_numbers(value, expected.dtype, what)
+    inputs.check_shape(numbers.shape, expected, key)
+    inputs.check_finite(numbers, bundle, key)
+    return Given(key, in_rows, numbers)
+
+
+def prediction(given: Given, served: Served) -> JsonPrediction:
+    """The question of a request that was read."""
+    values = list(given.values) if served.bundle.takes_images else inputs.in_ones(given.values)
+    by_alias = given.key == served.bundle.inputs[0].alias
+    return JsonPrediction(values, outputs_of((), served.bundle, by_alias=by_alias), in_rows=given.in_rows)
 
 
 def parse_classify(text: bytes | memoryview, spec: Mapping[str, Any], served: Served) -> JsonInference:
     """Reads the JSON of a classify request to the model that `spec` names. Raises InvalidRequest, UnknownModel."""
+    return classification(read_input(text, spec, served), served)
+
+
+def parse_regress(text: bytes | memoryview, spec: Mapping[str, Any], served: Served) -> JsonInference:
+    """Reads the JSON of a regress request to the model that `spec` names. Raises InvalidRequest, UnknownModel."""
+    return regression(read_input(text, spec, served), served)
+
+
+def read_input(text: bytes | memoryview, spec: Mapping[str, Any], served: Served) -> inference_pb2.Input:
+    """The examples of a request to the model that `spec` names. Raises InvalidRequest, UnknownModel."""
     content = json_values.parse_object(text)
     _check(content, spec, served)
+    return read_examples(content)
+
+
+def classification(given: inference_pb2.Input, served: Served) -> JsonInference:
+    """The question of a classify request that was read. Raises InvalidRequest."""
     bundle = served.bundle
 
     def write(values: NDArray[Any]) -> str:
         words = json_values.to_words(values)
         return _list(f"[{json.dumps(scores.label(bundle, index))},{word}]" for index, word in enumerate(words))
 
-    output = scores.class_scores(bundle).name
-    return JsonInference(Examples(read_examples(content), bundle), output, write)
+    return JsonInference(Examples(given, bundle), scores.class_scores(bundle).name, write)
 
 
-def parse_regress(text: bytes | memoryview, spec: Mapping[str, Any], served: Served) -> JsonInference:
-    """Reads the JSON of a regress request to the model that `spec` names. Raises InvalidRequest, UnknownModel."""
-    content = json_values.parse_object(text)
-    _check(content, spec, served)
+def regression(given: inference_pb2.Input, served: Served) -> JsonInference:
+    """The question of a regress request that was read. Raises InvalidRequest."""
     output = scores.one_value(served.bundle).name
-    return JsonInference(
-        Examples(read_examples(content), served.bundle), output, lambda values: json_values.to_words(values)[0]
-    )
+    return JsonInference(Examples(given, served.bundle), output, lambda values: json_values.to_words(values)[0])
 
 
 def _check(content: Mapping[str, Any], spec: Mapping[str, Any], served: Served) -> None:

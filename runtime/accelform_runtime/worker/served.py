@@ -42,6 +42,12 @@ class Served:
         if spec.signature_name not in ("", DEFAULT_SIGNATURE):
             raise unknown_signature(f"the model has no signature {spec.signature_name!r}; it has {DEFAULT_SIGNATURE!r}")
 
+    def described(self) -> Served:
+        """The same for another process, which has no use for the bundle's files."""
+        return dataclasses.replace(
+            self, bundle=dataclasses.replace(self.bundle, files={}), version_labels=dict(self.version_labels)
+        )
+
     def means_resident(self, name: str) -> bool:
         """Whether a model name, also none at all, stands for the resident model."""
         return name in ("", self.bundle.name, self.service)

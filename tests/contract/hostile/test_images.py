@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import gzip
 import io
-import time
 import zipfile
 import zlib
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 from grpc import StatusCode
 from PIL import Image
-from tests.contract.hostile.watching import MEBIBYTE, Beside, worker
-from tests.contract.runtime.conftest import request_bytes
+from tests.contract.hostile.watching import MEBIBYTE, Beside, Process, worker
+from tests.contract.runtime.conftest import azureml_metadata, request_bytes
 from tests.support.pictures import encoded, picture, png, without_adobe
+from tests.support.waiting import wait_for
 
-SECONDS = 5.0
-"""Most time that any of these may take; a good image takes milliseconds."""
+from accelform_runtime.protocol import PREDICT
+
+MOST_MEBIBYTES = 64
+"""How much any of these may make the model's process grow."""
+SECONDS = 60.0
+"""Patience of a caller on a busy machine; nothing passes or fails by it."""
 OUTPUT = "output_alias"
 
 
@@ -99,7 +104,10 @@ REFUSED = {
     "1000-scans": progressive(1000),
     "50000-scans": progressive(50_000),
     "animated": animation(),
-    "png-comment-bomb": text_chunks(),
+    "200-scans-of-40-million-pixels": header_of(progressive(190), 6300, 6300),
+    "png-of-tiny-chunks": PNG[:33] + (b"\0\0\0\0tEXt" + zlib.crc32(b"tEXt").to_bytes(4, "big")) * 1_000_000 + PNG[33:],
+    "jpeg-of-tiny-segments": JPEG[:2] + b"\xff\xe1\0\2" * 2_000_000 + JPEG[20:300],
+    "gif-of-a-million-remarks": gif_bomb()[:13] + b"\x21\xfe" + b"\x01a" * 2_000_000,
     "png-cut": PNG[: len(PNG) // 2],
     "jpeg-without-scans": JPEG[: JPEG.index(b"\xff\xda")],
     "png-bad-crc": PNG[:29] + bytes(4) + PNG[33:],
@@ -107,6 +115,7 @@ REFUSED = {
     "png-bad-depth": png(4, 4, 3, 2, bytes(100)),
 }
 TAKEN = {
+    "png-comment-bomb": text_chunks(),
     "cmyk": encoded(picture(64, 64, "CMYK"), "JPEG"),
     "cmyk-without-adobe": without_adobe(encoded(picture(64, 64, "CMYK"), "JPEG")),
     "archive-behind": zip_behind(PNG),
@@ -119,16 +128,15 @@ TAKEN = {
 
 
 def ask(target, data: bytes) -> tuple[StatusCode, object]:
-    """The call's status, and its response when there is one; each within SECONDS, with the worker's memory bounded."""
+    """The call's status, and its response when there is one; the worker's memory is bounded."""
     process = worker(target)
-    before, begun = process.forget_peak(), time.monotonic()
+    before = process.forget_peak()
     try:
         response, _ = target.predict(request_bytes(data), timeout=SECONDS)
         code = StatusCode.OK
     except grpc.RpcError as error:
         response, code = error, error.code()
-    assert time.monotonic() - begun < SECONDS
-    assert (process.peak() - before) / MEBIBYTE < 256
+    assert (process.peak() - before) / MEBIBYTE < MOST_MEBIBYTES
     return code, response
 
 
@@ -179,14 +187,12 @@ def test_cut_jpegs(target, end):
 
 
 def test_the_largest_image(target):
-    """40 million pixels are taken within the time that a call has, and leave no memory behind in the front."""
+    """40 million pixels are taken."""
     flat = encoded(Image.new("L", (8000, 5000)), "PNG")
 
-    begun = time.monotonic()
-    response, _ = target.predict(request_bytes(flat), timeout=30)
+    response, _ = target.predict(request_bytes(flat), timeout=SECONDS)
 
     assert response.outputs
-    assert time.monotonic() - begun < 20
 
 
 def test_one_bad_image_among_good_ones(target):
@@ -204,4 +210,35 @@ def test_others_are_answered_meanwhile(target, question):
             ask(target, REFUSED[name])
         beside.wait(5)
 
-    beside.check(2.0)
+    assert not beside.failures
+
+
+def test_others_come_before_a_costly_image(target, question):
+    """Calls that came after one with a costly image are answered before it."""
+    order = []
+    costly = (
+        target.channel()
+        .unary_unary(PREDICT)
+        .future(request_bytes(scanned(5400, 16)), timeout=SECONDS, metadata=azureml_metadata())
+    )
+    costly.add_done_callback(lambda _: order.append("costly"))
+    wait_for(lambda: costly.done() or helpers(worker(target)), "the image's decoding")
+    for _ in range(3):
+        target.predict(question, timeout=SECONDS)
+        order.append("other")
+
+    assert costly.code() is StatusCode.OK
+    wait_for(lambda: "costly" in order, "the costly one's end")
+    assert order[0] == "other"
+
+
+def scanned(side: int, scans: int) -> bytes:
+    """A grey JPEG of side x side pixels in that many scans."""
+    data = encoded(Image.linear_gradient("L").resize((side, side)), "JPEG", progressive=True, quality=50)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * (scans - data.count(b"\xff\xda")) + data[-2:]
+
+
+def helpers(process: Process) -> list[str]:
+    """Processes that the worker has started."""
+    return [word for file in Path(f"/proc/{process.id}/task").glob("*/children") for word in file.read_text().split()]

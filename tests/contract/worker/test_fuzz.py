@@ -9,28 +9,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-RUNS = 3000
-MOST_SECONDS = 20
+RUNS = 2000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Atheris, which there is for Linux only")
 @pytest.mark.parametrize("target", ["images", "messages", "rest", "tensors"])
 def test_targets(target, tmp_path):
-    """A few thousand inputs are answered or refused in documented ways, within the memory that one may take."""
+    """Two thousand inputs are answered or refused in documented ways, within the memory that one may take."""
     done = subprocess.run(
         [
             sys.executable,
             "-m",
             f"tools.fuzz.{target}",
             f"-runs={RUNS}",
-            f"-max_total_time={MOST_SECONDS}",
             "-seed=1",
             f"-artifact_prefix={tmp_path}/",
         ],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
 

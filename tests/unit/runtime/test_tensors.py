@@ -203,3 +203,27 @@ def test_answers_use_the_typed_list():
     assert list(message.float_val) == [0.25, 0.75]
     assert not message.tensor_content
     assert [dim.size for dim in message.tensor_shape.dim] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("DT_INT32", "int_val"),
+        ("DT_UINT8", "int_val"),
+        ("DT_INT64", "int64_val"),
+        ("DT_BOOL", "bool_val"),
+        ("DT_HALF", "half_val"),
+    ],
+)
+def test_lists_that_are_read_one_by_one(name, field):
+    """They are bounded: a message could otherwise hold up the model for a second."""
+    count = tensors.MAX_LISTED + 1
+    proto = tensor_pb2.TensorProto(dtype=types_pb2.DataType.Value(name), tensor_shape=tensors.shape_proto((count,)))
+    getattr(proto, field).extend([1] * count)
+
+    with pytest.raises(InvalidTensor, match="send them in tensor_content"):
+        tensors.to_numpy(proto)
+
+    del getattr(proto, field)[-1]
+    proto.tensor_shape.dim[0].size = count - 1
+    assert tensors.to_numpy(proto).shape == (count - 1,)
