@@ -6,6 +6,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 import inputs
+from accelform import project
 from accelform.resources import ComputeTarget, ConvertedModel, Image, Model, Webservice, Workspace
 from base_image import base_image
 from in_cluster import InCluster
@@ -60,19 +61,25 @@ webservice = Webservice(
     **in_cluster.service("webservice", image=image, target=target),
 )
 
+
+def in_store(address: str) -> str:
+    """An address in the store as it is now: a folder may have been moved since the address was written."""
+    return project.in_store(address, settings.storage_url) if address else address
+
+
 pulumi.export("scoring_uri", webservice.scoring_uri)
 pulumi.export("http_uri", webservice.http_uri)
 pulumi.export("ssl_certificate", webservice.ssl_certificate)
 pulumi.export("ssl_cert_expires", webservice.ssl_cert_expires)
 pulumi.export("service_name", webservice.name)
 pulumi.export("model_version", model.version)
-pulumi.export("labels", model.labels)
+pulumi.export("label_count", model.label_count)
 pulumi.export("converted_model_version", converted_model.version)
-pulumi.export("image_location", image.image_location)
+pulumi.export("image_location", image.image_location.apply(in_store))
 pulumi.export("predicted_latency_ms", converted_model.predicted_latency_ms)
 pulumi.export("client_hint", target.client_hint)
 pulumi.export("bitstream", converted_model.bitstream)
-pulumi.export("report_url", converted_model.report_url)
+pulumi.export("report_url", converted_model.report_url.apply(in_store))
 pulumi.export("primary_key", webservice.primary_key)
 pulumi.export("secondary_key", webservice.secondary_key)
 pulumi.export("token_signing_key", webservice.token_signing_key)

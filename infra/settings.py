@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import pulumi
 
+import foresight
+import given
 from accelform.errors import UserError
 from accelform.plans import cluster_images, names, pods, pools, regions, scaling, serving, traffic
 from parsing import parse
@@ -125,29 +129,36 @@ class Settings:
     def load(cls, config: pulumi.Config) -> Self:
         """Reads every field from the stack's configuration.
 
-        Raises SettingsInvalid naming each field that is missing or of the wrong type.
+        Raises SettingsInvalid with all that is wrong: names, types, values, and then also what the settings lead to.
         """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        told = given.unknown_names(config, fields)
         values: dict[str, Any] = {}
-        problems: list[str] = []
-        for field in dataclasses.fields(cls):
+        broken: dict[str, str] = {}
+        for name, field in fields.items():
             if "Output" in str(field.type):
-                values[field.name] = config.get_secret(field.name)
+                values[name] = config.get_secret(name)
                 continue
-            text = config.get(field.name)
-            if text is None:
-                if field.default is dataclasses.MISSING:
-                    problems.append(f"{field.name} is not set")
-                continue
-            try:
-                values[field.name] = parse(str(field.type), text)
-            except ValueError as error:
-                problems.append(f"{field.name} must be {error}, not {text!r}")
-        settings = cls(**values) if not problems else None
-        problems += settings.problems() if settings else []
-        if settings is None or problems:
-            listed = "".join(f"\n  - {problem}" for problem in problems)
+            text = config.get(name)
+            if problem := given.secret_problem(config, name):
+                broken[name] = problem
+            elif text is not None:
+                try:
+                    values[name] = parse(str(field.type), text)
+                except ValueError as error:
+                    broken[name] = f"{name} must be {error}, not {text!r}"
+            elif field.default is dataclasses.MISSING:
+                broken[name] = f"{name} is not set"
+        # What cannot be read does not hide the rest: its default stands in, and nothing is said that names it.
+        standing_in = {name: value for name, value in given.defaults().items() if name in broken} if broken else {}
+        settings = cls(**{**values, **{name: _typed(fields[name], value) for name, value in standing_in.items()}})
+        told += broken.values()
+        told += [row for row in settings.problems() if not _names_one_of(broken, row)]
+        told += [row for row in foresight.problems(settings, certain=bool(told)) if not _is_told(row, told)]
+        if told:
+            listed = "".join(f"\n  - {problem}" for problem in told)
             raise SettingsInvalid(
-                f"stack {pulumi.get_stack()!r} has {len(problems)} problem(s) in its settings:{listed}\n"
+                f"stack {pulumi.get_stack()!r} has {len(told)} problem(s) in its settings:{listed}\n"
                 "Set each with `pulumi config set accelform:<name> <value>`; Pulumi.yaml describes them."
             )
         return settings
@@ -190,3 +201,15 @@ class Settings:
             rows += traffic.problems(values)
             rows += pods.problems({**values, "namespace": self.cluster_namespace})
         return [f"{name}: {problem}" for name, problem in found.items() if problem] + [row.reason for row in rows]
+
+
+def _typed(field: dataclasses.Field[Any], default: Any) -> Any:
+    return parse(str(field.type), default if isinstance(default, str) else json.dumps(default))
+
+
+def _names_one_of(names: Collection[str], sentence: str) -> bool:
+    return not set(names).isdisjoint(re.findall(r"\w+", sentence))
+
+
+def _is_told(sentence: str, told: Collection[str]) -> bool:
+    return any(sentence in row or row in sentence for row in told)

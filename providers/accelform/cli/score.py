@@ -40,7 +40,6 @@ class Endpoint:
     key: str = dataclasses.field(default="", repr=False)
     service_name: str = ""
     certificates: bytes = b""
-    labels: tuple[str, ...] = ()
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="PEM file with your certificate and its key, where the service asks for it",
     )
-    parser.add_argument("--labels", type=Path, help="file with one class name per line, with --address")
+    parser.add_argument(
+        "--labels", type=Path, help="file with one class name per line (default: what the service calls its classes)"
+    )
     parser.add_argument("--top", type=whole(), default=5, metavar="N", help="classes or objects to show (default: 5)")
     parser.add_argument(
         "--threshold",
@@ -95,9 +96,9 @@ def run(args: argparse.Namespace) -> int:
     if args.stack and args.address:
         print("accelform score: --stack and --address exclude each other", file=sys.stderr)
         return 2
-    if (args.key_file or args.labels or args.ca_file) and not args.address:
+    if (args.key_file or args.ca_file) and not args.address:
         print(
-            "accelform score: --key-file, --ca-file and --labels belong to --address; a stack brings its own",
+            "accelform score: --key-file and --ca-file belong to --address; a stack brings its own",
             file=sys.stderr,
         )
         return 2
@@ -115,11 +116,12 @@ def run(args: argparse.Namespace) -> int:
             client_certificates=shown,
         ) as client:
             result = client.score_numpy_arrays({args.input: value}, args.output, timeout, certified=args.exactness)
+            labels = _labels(args.labels) if args.labels else client.labels(timeout)
         thresholds = Thresholds(select=args.threshold, nms=args.nms)
         if args.json:
-            print(as_json(args.image, result, labels=endpoint.labels, top=args.top, thresholds=thresholds))
+            print(as_json(args.image, result, labels=labels, top=args.top, thresholds=thresholds))
         else:
-            print(as_table(result, labels=endpoint.labels, top=args.top, thresholds=thresholds))
+            print(as_table(result, labels=labels, top=args.top, thresholds=thresholds))
     except AccelRuntimeError as error:
         print(f"accelform score: {args.image}: {error}", file=sys.stderr)
         return 1 if isinstance(error, InternalError) else 2
@@ -136,15 +138,13 @@ def _from_stack(stack: str) -> Endpoint:
         key=key,
         certificates=str(outputs.get("ssl_certificate") or "").encode(),
         service_name=str(outputs.get("service_name") or ""),
-        labels=tuple(str(label) for label in outputs.get("labels") or ()),
     )
 
 
 def _from_arguments(args: argparse.Namespace) -> Endpoint:
     key = _text(args.key_file, "key file").strip() if args.key_file else ""
-    labels = _labels(args.labels) if args.labels else ()
     certificates = _text(args.ca_file, "CA file").encode() if args.ca_file else b""
-    return Endpoint(address=args.address, key=key, certificates=certificates, labels=labels)
+    return Endpoint(address=args.address, key=key, certificates=certificates)
 
 
 def _image(path: Path) -> NDArray[Any]:

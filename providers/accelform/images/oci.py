@@ -9,7 +9,7 @@ runtime layer is not copied: locally its blob is a hard link to the one that all
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelform.errors import StoreLocationError
@@ -23,7 +23,7 @@ from accelform.store.manifest import FileRecord
 from accelform.store.objects import Store, StoredObject
 from accelform.store.versions import folder
 
-__all__ = ["ImageRef", "UnpackedImage", "build_image", "exists", "unpack", "unpacked"]
+__all__ = ["ImageRef", "UnpackedImage", "build_image", "exists", "located_in", "unpack", "unpacked"]
 
 BUILD_LOG = "build.log"
 TITLE = "org.opencontainers.image.title"
@@ -113,6 +113,14 @@ def exists(store: Store, location: str) -> bool:
     """
     parsed = layout.parse_location(location)
     return store.exists(f"{folder('images', parsed.name, parsed.version)}/{layout.blob_name(parsed.digest)}")
+
+
+def located_in(store: Store, location: str) -> str:
+    """The location of the same image as this store calls it now; it says where the store was when it was built.
+
+    Raises StoreLocationError for what is no image location.
+    """
+    return str(replace(layout.parse_location(location), store_url=store.url))
 
 
 class BuildLog:

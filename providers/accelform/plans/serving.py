@@ -70,9 +70,18 @@ def key_problems(inputs: Mapping[str, Any]) -> list[Problem]:
 
 
 def uri(inputs: Mapping[str, Any], port: int) -> str:
-    """Where clients connect: https with TLS, at the name that the certificate is for."""
-    scheme = "https" if inputs.get("ssl_enabled") else "http"
-    return f"{scheme}://{host(inputs)}:{port}"
+    """Where clients connect: https with TLS, at the name that the certificate is for.
+
+    The scheme's own port is left out: azureml.accel's examples take what stands after `//` for the host.
+    """
+    return address(host(inputs), port, ssl_enabled=bool(inputs.get("ssl_enabled")))
+
+
+def address(host_name: str, port: int, *, ssl_enabled: bool) -> str:
+    """`http(s)://HOST[:PORT]` without the port that the scheme has anyway; an IPv6 address in brackets."""
+    scheme, usual = ("https", 443) if ssl_enabled else ("http", 80)
+    place = f"[{host_name}]" if ":" in host_name else host_name
+    return f"{scheme}://{place}" + ("" if port == usual else f":{port}")
 
 
 def host(inputs: Mapping[str, Any]) -> str:

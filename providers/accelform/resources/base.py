@@ -17,9 +17,9 @@ import os
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pulumi
 from pulumi.dynamic import (
@@ -37,10 +37,12 @@ from pulumi.output import UNKNOWN as ENGINE_UNKNOWN
 from pulumi.output import Unknown
 
 from accelform.plans.contract import UNKNOWN, Planned, ResourceContract, all_known
+from accelform.resources import cancelling
 from accelform.resources.engine_watch import end_with_engine
 from accelform.resources.telling import told_plainly
 
 Values = dict[str, Any]
+Answer = TypeVar("Answer")
 
 _IMPORTING = threading.Lock()
 
@@ -56,6 +58,7 @@ class AccelProvider(ResourceProvider, ABC):
         end_with_engine()
         if not os.environ.get("ACCELFORM_TRACEBACK"):
             sys.tracebacklimit = 0
+        cancelling.listen()
 
     def modules(self, values: Mapping[str, Any], *, offline: bool) -> tuple[str, ...]:
         """Large modules that a verb with `values` (some may be UNKNOWN) will import; `offline` in check.
@@ -102,7 +105,7 @@ class AccelProvider(ResourceProvider, ABC):
         inputs, problems = self.contract.normalise(_without_provider(_from_engine(news)))
         if not problems:
             self._import(inputs, offline=True)
-            planned = self.plan(inputs, stored=_without_provider(olds))
+            planned = self._run("the preview", lambda: self.plan(inputs, stored=_without_provider(olds)))
             problems.extend(planned.problems)
             # A computed key that is already there was put back by `ignore_changes`: the user's wish wins.
             inputs = {**planned.computed, **inputs}
@@ -124,13 +127,13 @@ class AccelProvider(ResourceProvider, ABC):
     def create(self, props: Values) -> CreateResult:
         inputs = self._inputs(props)
         self._import(inputs)
-        id_, outputs = self.make(inputs)
+        id_, outputs = self._run("the creation", lambda: self.make(inputs))
         return CreateResult(id_, {**inputs, **outputs})
 
     @told_plainly
     def read(self, id_: str, props: Values) -> ReadResult:
         self._import(props)
-        values = self.look(id_, self._values(props))
+        values = self._run("the look at it", lambda: self.look(id_, self._values(props)))
         if values is None:
             return ReadResult("", {})
         return ReadResult(id_, values, self.contract.pick_inputs(values))
@@ -139,12 +142,16 @@ class AccelProvider(ResourceProvider, ABC):
     def update(self, id_: str, olds: Values, news: Values) -> UpdateResult:
         inputs = self._inputs(news)
         self._import(inputs)
-        return UpdateResult({**inputs, **self.change(id_, self._values(olds), inputs)})
+        changed = self._run("the update", lambda: self.change(id_, self._values(olds), inputs))
+        return UpdateResult({**inputs, **changed})
 
     @told_plainly
     def delete(self, id_: str, props: Values) -> None:
         self._import(props)
-        self.remove(id_, self._values(props))
+        self._run("the removal", lambda: self.remove(id_, self._values(props)))
+
+    def _run(self, verb: str, work: Callable[[], Answer]) -> Answer:
+        return cancelling.run(work, what=f"{verb} of {self.contract.name}")
 
     def _import(self, values: Mapping[str, Any], *, offline: bool = False) -> None:
         with _IMPORTING:
@@ -187,7 +194,11 @@ class AccelResource(Resource, module="accel", name="Resource"):
 
 
 def owner_of(resource_name: str) -> str:
-    """Who owns an object in a store or on a box: `<project>/<stack>/<resource name>`."""
+    """Who owns an object in a store or on a box: `<project>/<stack>/<resource name>`.
+
+    Without the organisation, so that a stack may move to another backend. When project, stack or resource get another
+    name, the next update hands the marks over: the state knows the name that they bear.
+    """
     return f"{pulumi.get_project()}/{pulumi.get_stack()}/{resource_name}"
 
 

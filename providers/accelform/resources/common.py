@@ -7,7 +7,7 @@ import functools
 import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -19,7 +19,10 @@ from accelform.plans.contract import Problem, Property
 if TYPE_CHECKING:
     from accelform.store import Store
 
-TAGS = Property(name="tags", kind="map", role="update", description="names and values to find it by; replaceable")
+TAGS = Property(
+    name="tags", kind="map", role="update", description="names and values, recorded with it in the store; replaceable"
+)
+TAGS_OF_STATE = replace(TAGS, description="names and values, kept in the stack's state alone; replaceable")
 PROPERTIES = Property(
     name="properties", kind="map", role="update", description="names and values that may be added but never changed"
 )
@@ -56,10 +59,8 @@ def local_store(storage_url: str) -> Store | None:
     """The store if looking into it needs no network and it is there already, else None."""
     from accelform.store import Store
 
-    url = project.resolve_url(storage_url)
-    if not url.startswith("file:") or not Path(url.removeprefix("file://")).is_dir():
-        return None
-    return Store.open(url)
+    store = Store.open(project.resolve_url(storage_url))
+    return store if store.root is not None and store.root.is_dir() else None
 
 
 def property_problems(inputs: Mapping[str, Any], stored: Mapping[str, Any]) -> list[Problem]:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 def problems(inputs: Mapping[str, Any], known: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the settings of a box; `known` holds those whose value is known already."""
     if "edge_root" in inputs:
-        return []
+        from accelform.targets.edge.layout import root_problem
+
+        there = {"edge_root", "name"} <= known.keys()
+        reason = root_problem(project.resolve(known["edge_root"]) / known["name"]) if there else None
+        return [Problem(property="edge_root", reason=reason)] if reason else []
     return [Problem(property="edge_root", reason="an edge target needs edge_root, the folder of its box")]
 
 
@@ -31,6 +35,8 @@ def provision(inputs: Values, stored: Mapping[str, Any]) -> Values:
     """Makes the box, or brings it to `inputs`; its outputs."""
     state = _box(inputs).provision(
         owner=inputs["owner"],
+        formerly=stored.get("owner") or "",
+        checkout=str(project.root()),
         name=inputs["name"],
         agent_count=inputs["agent_count"],
         vm_size=inputs["vm_size"],

@@ -107,19 +107,22 @@ _SERVICES = (
         "`NodePort` or `ClusterIP`",
     ),
     Property(
-        name="ssl_cname", kind="string", role="update", description="kubernetes: name in its services' certificate"
+        name="ssl_cname",
+        kind="string",
+        role="update",
+        description="kubernetes: kept for people; it encrypts nothing, a web service has `ssl_cname` of its own",
     ),
     Property(
         name="ssl_cert_pem_file",
         kind="string",
         role="update",
-        description="kubernetes: certificate for its services, relative to Pulumi.yaml",
+        description="kubernetes: as `ssl_cname`; a web service has `ssl_cert_pem_file` of its own",
     ),
     Property(
         name="ssl_key_pem_file",
         kind="string",
         role="update",
-        description="kubernetes: the certificate's private key, relative to Pulumi.yaml",
+        description="kubernetes: as `ssl_cname`; a web service has `ssl_key_pem_file` of its own",
     ),
 )
 
@@ -168,7 +171,7 @@ CONTRACT = ResourceContract(
         *_EDGE,
         *_CLUSTER,
         *_SERVICES,
-        common.TAGS,
+        common.TAGS_OF_STATE,
         common.OWNER,
         *_FORETOLD,
         *_OUTPUTS,

@@ -181,18 +181,20 @@ class ConvertedModelProvider(VersionedProvider):
         from accelform.featurizers.forecast import forecast
         from accelform.sources import read_source
 
-        blamed = "model_path"
+        problems.extend(_format_problems(inputs["number_format"]))
+        calibration, unusable = _calibration(inputs.get("calibration_images"))
+        problems.extend(unusable)
         try:
             source = read_source(project.resolve(inputs["model_path"]), progress=common.note)
-            blamed = "number_format"
-            estimate = forecast(source.network, number_format=inputs["number_format"]).as_dict()
-            blamed = "calibration_images"
-            calibration = _calibration_digest(inputs.get("calibration_images"))
         except UserError as error:
-            return Planned(computed={}, problems=(*problems, Problem(property=blamed, reason=str(error))))
+            problems.append(Problem(property="model_path", reason=str(error)))
+            return Planned(computed={}, problems=tuple(problems))
         if inputs["require_fpga_conversion"] and source.mismatch:
             reason = f"no FPGA topology matches: {source.mismatch}. Set it to false to run the network in emulation"
             problems.append(Problem(property="require_fpga_conversion", reason=reason))
+        if problems:
+            return Planned(computed={}, problems=tuple(problems))
+        estimate = forecast(source.network, number_format=inputs["number_format"]).as_dict()
         estimate.pop("layers", None)
         computed = {
             "topology": source.family or "",
@@ -274,6 +276,24 @@ def _laid_out(stored: Mapping[str, Path], names_given: Mapping[str, str], folder
         except OSError:
             shutil.copyfile(path, place)
     return folder
+
+
+def _format_problems(name: str) -> list[Problem]:
+    from accelform.conversion.converter import number_format_of
+
+    try:
+        number_format_of(name)
+    except UserError as error:
+        return [Problem(property="number_format", reason=str(error))]
+    return []
+
+
+def _calibration(path: str | None) -> tuple[str, list[Problem]]:
+    """The digest of the calibration images, and what is wrong with them."""
+    try:
+        return _calibration_digest(path), []
+    except UserError as error:
+        return "", [Problem(property="calibration_images", reason=str(error))]
 
 
 def _calibration_digest(path: str | None) -> str:

@@ -71,7 +71,10 @@ CONTRACT = ResourceContract(
         Property(name="fingerprint", kind="string", role="replace", computed=True, description="identity of the image"),
         Property(name="version", kind="integer", role="output", description="counts up per name, never reused"),
         Property(
-            name="creation_state", kind="string", role="output", description="Succeeded once the image can be deployed"
+            name="creation_state",
+            kind="string",
+            role="output",
+            description="Succeeded; what cannot be built is no image",
         ),
         Property(name="image_location", kind="string", role="output", description="the image by digest"),
         Property(name="image_digest", kind="string", role="output", description="digest of the OCI manifest"),

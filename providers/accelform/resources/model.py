@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accelform import project
@@ -66,7 +67,14 @@ CONTRACT = ResourceContract(
             description="names of the graph's outputs",
         ),
         Property(
-            name="labels", kind="list", role="replace", computed=True, description="class labels, in output order"
+            name="label_count", kind="integer", role="update", computed=True, description="how many class labels it has"
+        ),
+        Property(
+            name="labels_digest",
+            kind="string",
+            role="update",
+            computed=True,
+            description="sha256 of the labels, one a line, in output order; the service tells them",
         ),
         Property(name="version", kind="integer", role="output", description="counts up per name, never reused"),
         Property(name="url", kind="string", role="output", description="where the version's files are"),
@@ -104,7 +112,8 @@ class ModelProvider(VersionedProvider):
             "family": source.family or "",
             "input_tensors": [tensor.name for tensor in source.input_tensors],
             "output_tensors": [tensor.name for tensor in source.output_tensors],
-            "labels": list(source.labels),
+            "label_count": len(source.labels),
+            "labels_digest": _digest(source.labels),
         }
         return Planned(computed=computed, problems=tuple(problems))
 
@@ -133,6 +142,11 @@ class ModelProvider(VersionedProvider):
         return {**super().outputs(url, manifest), "url": url}
 
 
+def _digest(labels: Sequence[str]) -> str:
+    lines = "".join(f"{label}\n" for label in labels)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}" if lines else ""
+
+
 class Model(AccelResource, module="accel", name="Model"):
     """A model registered in `workspace`, like Azure ML's `Model.register`."""
 
@@ -148,7 +162,8 @@ class Model(AccelResource, module="accel", name="Model"):
     family: Output[str]
     input_tensors: Output[list[str]]
     output_tensors: Output[list[str]]
-    labels: Output[list[str]]
+    label_count: Output[int]
+    labels_digest: Output[str]
     version: Output[int]
     url: Output[str]
     created_time: Output[str]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from accelform.errors import InternalError, ObjectMissing, StoreCorrupt
 from accelform.plans.contract import Problem, Property
-from accelform.resources import common
+from accelform.resources import cancelling, common
 from accelform.resources.base import AccelProvider, Values
 
 if TYPE_CHECKING:
@@ -98,8 +97,8 @@ class VersionedProvider(AccelProvider):
             version = versions.allocate(
                 store, self.kind, name, owner=owner, digest=digest, fault_prefix=self.fault_prefix
             ).version
-        with tempfile.TemporaryDirectory(prefix="accelform-") as folder:
-            content = self.content(inputs, name=name, version=version, folder=Path(folder))
+        with cancelling.temporary_folder("accelform-") as folder:
+            content = self.content(inputs, name=name, version=version, folder=folder)
             manifest = versions.publish(
                 store,
                 self.kind,
@@ -141,12 +140,14 @@ class VersionedProvider(AccelProvider):
         from accelform.store import versions
 
         store, name, version = common.open_store(stored), self.name_of(stored), stored["version"]
+        owner = stored["owner"]
         with contextlib.suppress(ObjectMissing, StoreCorrupt):
             manifest = versions.read_manifest(store, self.kind, name, version)
             if manifest.properties.get(CLAIM.name) != stored.get(CLAIM.name):
                 return  # a later create has adopted it
+            owner = manifest.owner  # whose stack has another name since, and was ended before its state said so
         self.unmake(store, stored)
-        versions.withdraw(store, self.kind, name, version, owner=stored["owner"])
+        versions.withdraw(store, self.kind, name, version, owner=owner)
 
     def manifest_problems(self, inputs: Values) -> list[Problem]:
         """What is damaged among the versions it published before, as far as it can be read without network."""

@@ -97,7 +97,8 @@ class WebserviceProvider(AccelProvider):
         foretold, unusable = backend.foretold(inputs)
         problems.extend(unusable)
         if not problems:
-            problems.extend(backend.target_problems(inputs))
+            # Until a renamed stack is updated, what it has on the target bears its former name.
+            problems.extend(backend.target_problems({**inputs, "owner": stored.get("owner") or inputs["owner"]}))
         return Planned(computed={**computed, **foretold}, problems=tuple(problems))
 
     def make(self, inputs: Values) -> tuple[str, Values]:

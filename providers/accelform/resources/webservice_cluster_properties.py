@@ -43,7 +43,7 @@ _LIVENESS = (
         kind="integer",
         role="update",
         unit="s",
-        description="time from a replica's start to its first liveness check",
+        description="longest time to load the model; checks for life start once it is loaded",
     ),
     Property(
         name="timeout_seconds", kind="integer", role="update", unit="s", description="time that a health check may take"

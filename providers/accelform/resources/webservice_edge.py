@@ -62,7 +62,8 @@ def target_problems(inputs: Values) -> list[Problem]:
         return []
     from accelform.targets.edge import capacity_problem, port_problem
 
-    box = _box(inputs).describe()
+    place = _box(inputs)
+    box = place.describe()
     name, owner, fpgas = inputs["name"], inputs["owner"], inputs["target_fpgas"]
     replicas = inputs.get("num_replicas") or 1
     capacity = (
@@ -73,7 +74,10 @@ def target_problems(inputs: Values) -> list[Problem]:
     asked = "num_replicas" if "num_replicas" in inputs else "target_name"
     found = [(asked, capacity)]
     for key in ("port", *(["http_port"] if inputs["http_enabled"] else [])):
-        found.append((key, port_problem(inputs[key], service=name, box=box, owner=owner)))
+        problem = port_problem(
+            inputs[key], service=name, box=box, owner=owner, root=place.root, checkout=str(project.root())
+        )
+        found.append((key, problem))
     return [Problem(property=key, reason=reason) for key, reason in found if reason]
 
 
@@ -86,7 +90,8 @@ def deploy(inputs: Values, stored: Values) -> Values:
     image = find_version(
         store, kind="images", owner=inputs["image_owner"], digest=inputs["image_fingerprint"], what="image"
     )
-    location = image.properties["image_location"]
+    # The store may have been moved with its folder since the image was built.
+    location = oci.located_in(store, image.properties["image_location"])
 
     def unpack(folder: Path) -> None:
         oci.unpack(store, location, folder)
@@ -103,7 +108,15 @@ def deploy(inputs: Values, stored: Values) -> Values:
         probe_token=_probe_token(inputs["name"], tokens),
         tls=tls,
     )
-    _box(inputs).deploy(spec, unpack=unpack, timeout_seconds=inputs["deployment_timeout_seconds"], progress=common.note)
+    formerly = stored.get("owner") or ""
+    box = _box(inputs)
+    box.deploy(
+        spec,
+        formerly=formerly,
+        unpack=unpack,
+        timeout_seconds=inputs["deployment_timeout_seconds"],
+        progress=common.note,
+    )
     return {
         "image_digest": image.properties["image_digest"],
         "service_keys": keys,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from accelform.plans.contract import Property, ResourceContract
 from accelform.resources import common, webservice_cluster_properties
 
@@ -302,7 +304,9 @@ OUTPUTS = (
 
 CONTRACT = ResourceContract(
     name="Webservice",
-    summary="A service that scores images on an FPGA; it exists once it answers SERVING.",
+    summary="A service that scores images on an FPGA; it exists once it answers SERVING. On a cluster it waits for a "
+    "Deployment and makes none: what its replicas, resources, checks and address say is carried out by the stack "
+    "program's infra/cluster, or by a program of one's own.",
     delete_before_replace=True,
     properties=(
         *_WHERE,
@@ -312,9 +316,9 @@ CONTRACT = ResourceContract(
         *ENCRYPTION,
         *_SERVING,
         *webservice_cluster_properties.ROWS,
-        common.TAGS,
-        common.PROPERTIES,
-        common.DESCRIPTION,
+        replace(common.TAGS, description="names and values, on an edge box in its record too; replaceable"),
+        replace(common.PROPERTIES, description=f"{common.PROPERTIES.description}; kept in the stack's state alone"),
+        replace(common.DESCRIPTION, description=f"{common.DESCRIPTION.description}; kept in the stack's state alone"),
         common.OWNER,
         *FORETOLD,
         *OUTPUTS,

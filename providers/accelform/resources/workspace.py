@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 
 from accelform import project
-from accelform.errors import StoreCorrupt, UserError
+from accelform.errors import StoreCorrupt, StoreLocationError, UserError
 from accelform.plans import names, regions
 from accelform.plans.contract import Planned, Problem, Property, ResourceContract, all_known
 from accelform.resources import common
@@ -39,9 +39,9 @@ CONTRACT = ResourceContract(
             kind="string",
             role="replace",
             required=True,
-            description="a folder (relative to Pulumi.yaml) or a file://, az:// or s3:// URL",
+            description="a folder (relative to Pulumi.yaml) or a file://, s3://, az:// or gs:// URL",
         ),
-        common.TAGS,
+        common.TAGS_OF_STATE,
         common.OWNER,
         Property(
             name="workspace_id",
@@ -104,6 +104,8 @@ class WorkspaceProvider(AccelProvider):
             ),
             owner=inputs["owner"],
         )
+        if stored and stored["owner"] != inputs["owner"]:
+            workspace.hand_over(store, owner=inputs["owner"], formerly=stored["owner"])
         return {
             "models_url": store.url_of("models"),
             "images_url": store.url_of("images"),
@@ -121,15 +123,15 @@ class WorkspaceProvider(AccelProvider):
 
 def _store_problem(storage_url: str) -> str | None:
     """What keeps the store from being used: a damaged workspace manifest, or a path that is no folder."""
-    if "://" not in storage_url and project.resolve(storage_url).is_file():
-        return f"storage_url {storage_url!r} is a file; name a folder"
+    if problem := project.url_problem(storage_url):
+        return problem
     from accelform.store import workspace
 
     try:
         store = common.local_store(storage_url)
         if store is not None:
             workspace.describe(store)
-    except StoreCorrupt as error:
+    except (StoreCorrupt, StoreLocationError) as error:
         return str(error)
     return None
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from accelform import project
 from accelform.errors import InternalError, ObjectMissing, StoreDenied, StoreLocationError, StoreUnreachable
 from accelform.store.failures import mapped
 from accelform.store.keys import check_key
@@ -59,8 +60,8 @@ class Store:
 
         parts = urlsplit(url)
         if not parts.scheme or parts.scheme == "file":
-            root = Path(unquote(parts.path) if parts.scheme else url).expanduser()
-            if parts.netloc or not root.is_absolute() or ".." in root.parts:
+            root = Path(project.file_path(url) if parts.scheme else url).expanduser()
+            if not root.is_absolute() or ".." in root.parts:
                 raise StoreLocationError(
                     f"cannot open the store {url!r}: a local store is an absolute folder, such as "
                     "file:///home/me/accelform-store or /home/me/accelform-store. Correct storage_url."

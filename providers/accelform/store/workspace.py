@@ -70,6 +70,18 @@ def join(store: Store, *, workspace: WorkspaceDescription, owner: str) -> Worksp
     return state
 
 
+def hand_over(store: Store, *, owner: str, formerly: str) -> None:
+    """Make the member `formerly` go by the name of `owner`, as its stack or project does now. Repeating it is fine.
+
+    What it left half-made under its earlier names is remembered as its own. Raises StoreCorrupt.
+    """
+    with exclusive(store, marker=WORKSPACE):
+        earlier = {formerly, *_formerly(store, formerly), *_formerly(store, owner)} - {owner}
+        member = {"owner": owner, "joined_time": utc_now(), "formerly": sorted(earlier)}
+        store.put(_member_key(owner), encode_json(member))
+        store.delete(_member_key(formerly))
+
+
 def leave(store: Store, *, owner: str) -> None:
     """Withdraw what this owner's stack left behind, drop the membership and, as the last one, empty the store.
 
@@ -134,6 +146,16 @@ def _members(store: Store) -> list[str]:
     return sorted(owners)
 
 
+def _formerly(store: Store, owner: str) -> list[str]:
+    """The earlier names of a member."""
+    key = _member_key(owner)
+    try:
+        document = decode_object(store.get(key), where=store.url_of(key), what="workspace member")
+    except ObjectMissing:
+        return []
+    return [str(name) for name in document.get("formerly") or ()]
+
+
 def _member_key(owner: str) -> str:
     return f"{MEMBERS}/{hashlib.sha256(owner.encode()).hexdigest()[:32]}.json"
 
@@ -154,9 +176,10 @@ def _make(store: Store, workspace: WorkspaceDescription, made_folders: int) -> N
 
 def _leave(store: Store, owner: str) -> int:
     """Returns how many folders of the store's path are to be removed."""
-    stack = owner.rpartition("/")[0] + "/"
-    if not any(member.startswith(stack) for member in _members(store) if member != owner):
-        sweep(store, owner_prefix=stack)
+    others = [member for member in _members(store) if member != owner]
+    for stack in {name.rpartition("/")[0] + "/" for name in (owner, *_formerly(store, owner))}:
+        if not any(member.startswith(stack) for member in others):
+            sweep(store, owner_prefix=stack)
     store.delete(_member_key(owner))
     while store.list("") and not _members(store):
         try:

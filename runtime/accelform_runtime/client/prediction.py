@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import grpc
 import numpy as np
+from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
@@ -20,7 +21,7 @@ from accelform_runtime.client.channel import RECONNECTING
 from accelform_runtime.client.failures import raise_for
 from accelform_runtime.client.result import Exactness, Modelled, ScoreResult
 from accelform_runtime.errors import InvalidRequest, KeyRefused, ServiceFailed
-from accelform_runtime.protocol import predict_pb2, tensors
+from accelform_runtime.protocol import metadata_pb2, predict_pb2, tensors
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -28,6 +29,8 @@ _RETRIED: Final = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.CANCELLED,  # nobody here cancels: it is how gRPC ends what reaches a server as it closes
 )
+_NO_SUCH_FIELD: Final = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED)
+"""What servers say that have no labels to tell."""
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -77,6 +80,11 @@ class PredictionClient:
         else:
             self._channel = grpc.insecure_channel(self.address.target, options=options)
         self._predict = self._channel.unary_unary(protocol.PREDICT)
+        self._tell_metadata = self._channel.unary_unary(
+            protocol.GET_MODEL_METADATA,
+            request_serializer=metadata_pb2.GetModelMetadataRequest.SerializeToString,
+            response_deserializer=metadata_pb2.GetModelMetadataResponse.FromString,
+        )
 
     def score_file(
         self,
@@ -128,6 +136,22 @@ class PredictionClient:
             request.inputs[name].CopyFrom(tensors.from_numpy(values))
         request.output_filter.extend([outputs] if isinstance(outputs, str) else outputs or ())
         return self._call(request.SerializeToString(), timeout_seconds, certified)
+
+    def labels(self, timeout_seconds: float = 10.0) -> tuple[str, ...]:
+        """The names of the resident model's classes, in the order of its output; none where the service knows none.
+
+        Raises what score_file raises.
+        """
+        request = metadata_pb2.GetModelMetadataRequest(metadata_field=[protocol.LABELS_FIELD])
+        try:
+            reply = self._tell_metadata(request, timeout=timeout_seconds, metadata=self._metadata)
+        except grpc.RpcError as error:
+            if error.code() in _NO_SUCH_FIELD:
+                return ()
+            raise_for(error, self.address, timeout_seconds)
+        labels = struct_pb2.ListValue()
+        reply.metadata[protocol.LABELS_FIELD].Unpack(labels)
+        return tuple(value.string_value for value in labels.values)
 
     def close(self) -> None:
         """Closes the connection."""

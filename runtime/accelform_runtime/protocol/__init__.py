@@ -6,6 +6,9 @@ from typing import Final
 
 PREDICTION_SERVICE: Final = "tensorflow.serving.PredictionService"
 PREDICT: Final = f"/{PREDICTION_SERVICE}/Predict"
+GET_MODEL_METADATA: Final = f"/{PREDICTION_SERVICE}/GetModelMetadata"
+LABELS_FIELD: Final = "accelform_labels"
+"""A metadata field that GetModelMetadata has here: the classes' names, a google.protobuf.ListValue."""
 ROUTE_PREFIX: Final = "/api/v1/service/"
 """What `x-ms-aml-grpc-service-route` holds before the service's name."""
 

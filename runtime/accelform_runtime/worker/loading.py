@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from accelform_runtime.device.bundle import Bundle
 from accelform_runtime.device.fpga import Fpga
 from accelform_runtime.errors import InternalError, UserError
 from accelform_runtime.protocol import NO_BITSTREAM
 from accelform_runtime.worker.calls import Calls
-from accelform_runtime.worker.frames import Connection, Frame, Kind, Outgoing
+from accelform_runtime.worker.frames import MAX_META_BYTES, Connection, Frame, Kind, Outgoing
 from accelform_runtime.worker.logs import Log
 from accelform_runtime.worker.served import Served
 from accelform_runtime.worker.signature import signature_map
@@ -47,6 +48,12 @@ def load(frame: Frame, connection: Connection, log: Log) -> tuple[Calls | None, 
     return calls, 0
 
 
+def _labels(bundle: Bundle) -> list[str]:
+    """The model's labels; none where a frame has no room for them."""
+    fits = sum(len(label.encode()) + 8 for label in bundle.labels) < MAX_META_BYTES // 8
+    return list(bundle.labels) if fits else []
+
+
 def _about(fpga: Fpga) -> dict[str, Any]:
     bundle = fpga.bundle
     return {
@@ -62,4 +69,5 @@ def _about(fpga: Fpga) -> dict[str, Any]:
         "occupancy_ms": bundle.occupancy_ms,
         "takes_images": bundle.takes_images,
         "pid": os.getpid(),
+        "labels": _labels(bundle),
     }

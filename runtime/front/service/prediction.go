@@ -1,21 +1,27 @@
 package service
 
 import (
+	"slices"
+
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"accelform/front/device"
 	"accelform/front/refusal"
 	"accelform/front/wire"
+	"accelform/front/worker"
 )
 
 const (
 	exactnessKey   = "x-accelform-exactness"
 	certificate    = "certificate"
 	signatureField = "signature_def"
+	// labelsField is ours: a model's labels, as a google.protobuf.ListValue of strings.
+	labelsField = "accelform_labels"
 )
 
 // score hands a call's message to the resident model as it is.
@@ -70,17 +76,37 @@ func (s *Server) getModelMetadata(_ *call, message *frame) (any, *refusal.Refusa
 		return nil, refusal.New(codes.InvalidArgument, "metadata_field is empty; ask for %q", signatureField)
 	}
 	for _, field := range request.MetadataField {
-		if field != signatureField {
+		if field != signatureField && field != labelsField {
 			return nil, refusal.New(codes.InvalidArgument,
 				"metadata field %q is not supported; %q is", field, signatureField)
 		}
 	}
-	return s.Metadata(request.ModelSpec)
+	about := s.device.About()
+	found, refused := s.metadata(about, request.ModelSpec)
+	if refused != nil || !slices.Contains(request.MetadataField, labelsField) {
+		return found, refused
+	}
+	if !slices.Contains(request.MetadataField, signatureField) {
+		clear(found.Metadata)
+	}
+	labels := &structpb.ListValue{}
+	for _, label := range about.Labels {
+		labels.Values = append(labels.Values, structpb.NewStringValue(label))
+	}
+	packed, err := anypb.New(labels)
+	if err != nil {
+		return nil, refusal.Internal(err.Error())
+	}
+	found.Metadata[labelsField] = packed
+	return found, nil
 }
 
 // Metadata is the resident model's signature, for a model spec that fits it.
 func (s *Server) Metadata(spec *wire.ModelSpec) (*wire.GetModelMetadataResponse, *refusal.Refusal) {
-	about := s.device.About()
+	return s.metadata(s.device.About(), spec)
+}
+
+func (s *Server) metadata(about *worker.About, spec *wire.ModelSpec) (*wire.GetModelMetadataResponse, *refusal.Refusal) {
 	if about == nil {
 		return nil, device.Loading()
 	}

@@ -27,6 +27,8 @@ type About struct {
 	OccupancyMs  float64 `json:"occupancy_ms"`
 	TakesImages  bool    `json:"takes_images"`
 	PID          int     `json:"pid"`
+	// Labels are the classes' names in the order of the model's output; nil where it has none.
+	Labels []string `json:"labels"`
 	// SignatureDefMap is the body of the answer, serialised.
 	SignatureDefMap []byte `json:"-"`
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -63,18 +64,46 @@ def project(tmp_path) -> Project:
 
 
 @pytest.fixture
+def named(start, bundle, tmp_path):
+    """A service whose model has names for its classes."""
+    folder = tmp_path / "named"
+    shutil.copytree(bundle, folder)
+    description = json.loads((folder / "bundle.json").read_text())
+    labels = [f"digit {label}" for label in description["labels"]]
+    (folder / "bundle.json").write_text(json.dumps({**description, "labels": labels}))
+    return start(model_folder=folder)
+
+
+@pytest.fixture
 def deployed(project, service) -> Project:
-    """A project whose stack points at the running service."""
-    labels = [f"digit {number}" for number in range(10)]
+    """A project whose stack points at the running service, and remembers labels of a model that is not there."""
     project.pulumi(
         outputs={
             "scoring_uri": f"http://{service.address}",
             "service_name": "digits-service",
             "primary_key": PRIMARY,
-            "labels": labels,
+            "labels": [f"another {number}" for number in range(10)],
         }
     )
     return project
+
+
+def test_labels_are_those_of_what_serves(deployed, named, picture, tmp_path):
+    """Not those that the stack remembers; over an address too; a file of one's own goes before them."""
+    deployed.pulumi(outputs={"scoring_uri": f"http://{named.address}", "primary_key": PRIMARY, "labels": ["x"] * 10})
+    key_file, mine = tmp_path / "key", tmp_path / "mine.txt"
+    key_file.write_text(PRIMARY)
+    mine.write_text("".join(f"my {number}\n" for number in range(10)))
+
+    def label(*arguments: str) -> str:
+        answer = deployed.score(str(picture), "--json", *arguments)
+        assert answer.returncode == 0, answer.stderr
+        best = json.loads(answer.stdout)["predictions"][0]
+        return best["label"].replace(str(best["class"]), "N")
+
+    assert label() == "digit N"
+    assert label("--address", named.address, "--key-file", str(key_file)) == "digit N"
+    assert label("--labels", str(mine)) == "my N"
 
 
 def test_table(deployed, picture):
@@ -84,7 +113,7 @@ def test_table(deployed, picture):
     assert answer.returncode == 0, answer.stderr
     lines = answer.stdout.splitlines()
     assert lines[0].split() == ["class", "probability"]
-    assert sum(line.startswith("digit ") for line in lines) == 5
+    assert all(line.split()[0].isdigit() for line in lines[1:6])
     percentages = [float(line.split()[-1].rstrip("%")) for line in lines[1:6]]
     assert percentages == sorted(percentages, reverse=True)
     assert any("round trip" in line and "ms measured" in line for line in lines)
@@ -101,7 +130,7 @@ def test_json(deployed, picture):
     content = json.loads(answer.stdout)
     assert len(content["predictions"]) == 2
     best = content["predictions"][0]
-    assert best["label"] == f"digit {best['class']}"
+    assert best["label"] == str(best["class"])
     assert content["fpga"]["latency_ms"] == 1.78
     assert content["round_trip_ms"] > content["server_ms"] > 0
     assert content["model"] == {"name": "resnet50-digits", "version": 3}

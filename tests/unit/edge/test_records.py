@@ -163,11 +163,11 @@ def test_authentication_needs_a_key():
     assert spec(keys=(), auth_enabled=False).keys == ()
 
 
-@pytest.mark.parametrize("name", ["a:b", "50%", "c#", "a;b", "new\nline", 'quo"te'])
+@pytest.mark.parametrize("name", ["a:b", "new\nline", "bell\a"])
 def test_characters_with_a_meaning_are_refused(tmp_path, name):
-    """Paths that the supervisor's configuration or PYTHONPATH would misread are refused; spaces are fine."""
+    """Paths that PYTHONPATH would misread are refused; what a supervisor's configuration could misread is fine."""
     assert "cannot hold an edge box" in root_problem(tmp_path / name)
-    assert root_problem(tmp_path / "with space" / "ü") is None
+    assert root_problem(tmp_path / "with space" / "ü" / "50%" / "c #" / "a ;b" / "quo\"t'e") is None
 
 
 def test_every_socket_path_is_short_enough(tmp_path):

@@ -85,7 +85,11 @@ def test_own_keys_need_keys_to_be_on_and_no_generation():
 def test_the_uri_follows_tls_and_name():
     """With TLS the scheme is https, and the host is the name that the certificate is for."""
     assert serving.uri({}, 50051) == "http://127.0.0.1:50051"
-    assert serving.uri({"ssl_enabled": True, "ssl_cname": "a.example"}, 443) == "https://a.example:443"
+    assert serving.uri({"ssl_enabled": True, "ssl_cname": "a.example"}, 50051) == "https://a.example:50051"
+    assert serving.uri({"ssl_enabled": True, "ssl_cname": "a.example"}, 443) == "https://a.example"
+    assert serving.uri({}, 80) == "http://127.0.0.1"
+    assert serving.uri({}, 443) == "http://127.0.0.1:443"
+    assert serving.uri({"ssl_cname": "::1"}, 80) == "http://[::1]"
 
 
 def test_what_passes_here_passes_the_server():

@@ -25,7 +25,6 @@ REPLACE_KEYS = {
         "family",
         "input_tensors",
         "output_tensors",
-        "labels",
     ),
     "ConvertedModel": (
         "storage_url",

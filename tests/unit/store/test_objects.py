@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from accelform import project
 from accelform.errors import (
     InternalError,
     ObjectExists,
@@ -15,6 +16,7 @@ from accelform.errors import (
     StoreLocationError,
     UserError,
 )
+from accelform.resources import common
 from accelform.store import Store
 
 
@@ -268,3 +270,27 @@ def test_download_is_whole_or_absent(store: Store, tmp_path: Path) -> None:
     assert (folder / "file").read_bytes() == b"content"
     assert written.sha256 == hashlib.sha256(b"content").hexdigest()
     assert every_path(folder) == ["file"]
+
+
+@pytest.mark.parametrize("name", ["a b", "ö", "100%", "%20", "x#1", "q?", "z;k:l"])
+def test_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    """As a path and as a URL, encoded or not, it is the same folder, and what is in it is seen."""
+    plain, url = str(tmp_path / name), (tmp_path / name).as_uri()
+    Store.open(project.resolve_url(plain)).put("a/b", b"1")
+
+    for text in (plain, url, *([f"file://{plain}"] if name != "%20" else [])):
+        store = Store.open(project.resolve_url(text))
+        assert (store.root, store.url, store.list("")) == (tmp_path / name, url, ["a/b"])
+        assert common.local_store(text) is not None
+
+
+def test_a_relative_folder_starts_at_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also above the project, and wherever in it the command runs."""
+    (tmp_path / "project ö" / "infra").mkdir(parents=True)
+    (tmp_path / "project ö" / "Pulumi.yaml").touch()
+    monkeypatch.chdir(tmp_path / "project ö" / "infra")
+
+    assert Store.open(project.resolve_url("../store")).root == tmp_path / "store"
+    assert Store.open(project.resolve_url("file:../store")).root == tmp_path / "store"
+    assert Store.open(project.resolve_url(f"file://{tmp_path}/a/../store")).root == tmp_path / "store"
+    assert Store.open(project.resolve_url("store")).root == tmp_path / "project ö" / "store"

@@ -41,10 +41,12 @@ class Deployment:
     supervision: Supervision
     progress: Progress
 
-    def deploy(self, spec: ServiceSpec, *, box: BoxState, unpack: Unpack, timeout_seconds: float) -> None:
+    def deploy(
+        self, spec: ServiceSpec, *, box: BoxState, unpack: Unpack, timeout_seconds: float, formerly: str = ""
+    ) -> None:
         """Makes the box run `spec`, from whatever state it is in; see `EdgeBox.deploy`."""
         record = records.read_service(self.layout, spec.name)
-        if record and record.owner != spec.owner:
+        if record and record.owner not in (spec.owner, formerly):
             raise NotOwner(
                 f"service {spec.name!r} on edge box {box.name!r} belongs to {record.owner}, not to {spec.owner}; "
                 "choose another name"
@@ -58,6 +60,7 @@ class Deployment:
             owner=spec.owner,
             tags=dict(spec.tags),
             ssl_cname=spec.ssl_cname,
+            formerly=formerly if formerly != spec.owner else record.formerly if record else "",
             release=release,
             serving=good == release,
             previous=good if replaces else None,
@@ -115,6 +118,13 @@ class Deployment:
             if info is not None and info.state not in UP:
                 self.progress(f"starting service {record.name!r}, whose server is {info.state}")
                 self.supervision.start(record.name)
+
+    def write_server_settings(self) -> None:
+        """Writes the settings of every service's good release again: the paths in them are those of the box."""
+        for record in records.read_services(self.layout):
+            if (release := record.good) is not None:
+                wanted = replace(record, release=release)
+                settings.server_config(self.layout, wanted).write(self._config_file(record.name, release))
 
     def _refuse_without_room(self, spec: ServiceSpec, box: BoxState) -> None:
         problem = planning.capacity_problem(spec.num_replicas, box, spec.name, fpgas=box.agent_count)

@@ -105,8 +105,8 @@ def _is_ours(name: str) -> bool:
 
 
 def root_problem(root: Path) -> str | None:
-    """Why `root` cannot hold a box: the supervisor's configuration and PYTHONPATH give some characters a meaning."""
-    bad = sorted({character for character in str(root) if character in ":%;#\"'\\" or not character.isprintable()})
+    """Why `root` cannot hold a box: PYTHONPATH separates with a colon, and its files and messages are text."""
+    bad = sorted({character for character in str(root) if character == ":" or not character.isprintable()})
     if not bad:
         return None
     shown = " ".join(repr(character) for character in bad)
@@ -116,7 +116,8 @@ def root_problem(root: Path) -> str | None:
 def write_atomically(path: Path, text: str) -> None:
     """Writes `text` so that readers, and whoever comes after a crash, see all of it or the old content."""
     staged = path.with_name(f".{path.name}.new")
-    with staged.open("w", encoding="utf-8") as file:
+    # For its owner alone, in whatever folder the box stands.
+    with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from accelform.errors import BoxDamaged
 from accelform.targets.edge import health, processes, records
 from accelform.targets.edge.layout import Layout
@@ -9,12 +12,20 @@ from accelform.targets.edge.state import BoxState
 
 
 def port_problem(
-    port: int, box: BoxState | None, service: str, *, owner: str = "", listen_address: str = "127.0.0.1"
+    port: int,
+    box: BoxState | None,
+    service: str,
+    *,
+    owner: str = "",
+    listen_address: str = "127.0.0.1",
+    root: Path | None = None,
+    checkout: str = "",
 ) -> str | None:
     """Why `service` cannot listen on `port`; None where it can, also because it does already.
 
     `box` is None where the box does not exist yet. A service of the same `owner` is about to be replaced by this one,
-    so its port counts as free.
+    so its port counts as free, unless another `checkout` of the project, which is still there, has made it; and so does
+    one that is left of a box at `root`, whose folder is gone.
     """
     for resident in box.residents if box else ():
         if port in resident.ports:
@@ -25,9 +36,17 @@ def port_problem(
                 f"{box.name if box else ''!r}; choose another port for {service!r}"
             )
     problem = health.bind_problem(port, listen_address=listen_address)
-    if problem is None or (owner and _owner_on_another_box(port) == owner):
+    if problem is None:
         return None
-    return f"{problem}; choose another port for {service!r} or stop the program that uses it"
+    holder = _holder(port, root)
+    if holder is None:
+        return f"{problem}; choose another port for {service!r} or stop the program that uses it"
+    if holder.root == root or (owner and holder.owner == owner and holder.is_of(checkout)):
+        return None
+    return (
+        f"{problem}, by service {holder.service!r} of edge box {holder.root}; choose another port for {service!r}, "
+        "or take that one down where it was made"
+    )
 
 
 def capacity_problem(
@@ -54,17 +73,36 @@ def capacity_problem(
     )
 
 
-def _owner_on_another_box(port: int) -> str:
-    """Who owns the service on `port` of any box of this user; one that moves to another box takes its port along."""
+@dataclass(frozen=True, kw_only=True)
+class _Holder:
+    """The service that has a port, on any box of this user; without an owner it is left of a box that is gone."""
+
+    root: Path
+    service: str
+    owner: str = ""
+    checkout: str = ""
+
+    def is_of(self, checkout: str) -> bool:
+        """Whether that checkout made it, or one that is no longer there."""
+        return not checkout or self.checkout in ("", checkout) or not Path(self.checkout).is_dir()
+
+
+def _holder(port: int, root: Path | None) -> _Holder | None:
     for settings in processes.server_settings():
-        try:
-            # <root>/services/<name>/config-<hash>.json
-            record = records.read_service(Layout(settings.parents[2]), settings.parent.name)
-        except (BoxDamaged, IndexError):
+        if len(settings.parents) < 4:
             continue
+        layout = Layout(settings.parents[2])  # <root>/services/<name>/config-<hash>.json
+        try:
+            record = records.read_service(layout, settings.parent.name)
+            box = records.read_box(layout)
+        except BoxDamaged:
+            continue
+        if record is None and layout.root == root:
+            return _Holder(root=layout.root, service=settings.parent.name)
         if record is not None and port in record.release.ports:
-            return record.owner
-    return ""
+            checkout = box.checkout if box else ""
+            return _Holder(root=layout.root, service=record.name, owner=record.owner, checkout=checkout)
+    return None
 
 
 def _is_same(resident: str, resident_owner: str, service: str, owner: str) -> bool:

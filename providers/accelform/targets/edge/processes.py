@@ -41,7 +41,7 @@ def workers(folder: Path) -> list[int]:
 
     They end with their server, however that ends; this finds those that are still about to. Only where there is /proc.
     """
-    beginning = f"PYTHONPATH={folder}{os.sep}".encode()
+    beginning = os.fsencode(f"PYTHONPATH={folder}{os.sep}")
     found = []
     for pid, _ in _running(lambda words: _runs_module(words, WORKER_MODULE)):
         with contextlib.suppress(OSError):

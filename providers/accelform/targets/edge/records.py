@@ -20,7 +20,11 @@ Parsed = TypeVar("Parsed")
 
 @dataclass(frozen=True, kw_only=True)
 class BoxRecord:
-    """The box: whose it is and what it emulates. `agent_count` is its number of FPGAs."""
+    """The box: whose it is and what it emulates. `agent_count` is its number of FPGAs.
+
+    `formerly` is the name that its owner had before its stack or project got another one, `root` the folder that its
+    processes run from, and `checkout` the project that made it; records from before have neither.
+    """
 
     owner: str
     name: str
@@ -28,6 +32,9 @@ class BoxRecord:
     vm_size: str
     location: str
     socket: str
+    formerly: str = ""
+    root: str = ""
+    checkout: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +97,7 @@ class Release:
 class ServiceRecord:
     """A service: the release it should run, whether that release ever answered, and the one to go back to.
 
-    `ssl_cname` is the name that clients use, which the server itself need not know.
+    `ssl_cname` is the name that clients use, which the server itself need not know. `formerly` is as in `BoxRecord`.
     """
 
     name: str
@@ -100,6 +107,7 @@ class ServiceRecord:
     previous: Release | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     ssl_cname: str = ""
+    formerly: str = ""
 
     @property
     def good(self) -> Release | None:

@@ -86,7 +86,7 @@ class Supervision:
         done = subprocess.run(
             command,
             env={"PATH": os.defpath, "LANG": "C.UTF-8"},
-            cwd="/",
+            cwd=self.layout.root,  # the configuration's paths of logs start there
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -165,19 +165,20 @@ class Supervision:
         return re.findall(rf"exited: {re.escape(name)} \(([^;)]*)", text)
 
     def _render(self, programs: Sequence[Program]) -> str:
-        layout = self.layout
+        # Its own folder is %(here)s there: a path may hold characters that mean something in this file.
+        here = self._here
         lines = [
             "; written by Accelform; changes here are overwritten",
             "[unix_http_server]",
-            f"file = {self.socket}",
+            f"file = {here(self.socket)}",
             "chmod = 0600",
             "",
             "[supervisord]",
-            f"pidfile = {layout.supervisor_pid}",
-            f"logfile = {layout.supervisor_log}",
+            f"pidfile = {here(self.layout.supervisor_pid)}",
+            f"logfile = {here(self.layout.supervisor_log)}",
             "logfile_maxbytes = 1MB",
             "logfile_backups = 2",
-            f"childlogdir = {layout.root}",
+            "childlogdir = %(here)s",
             f"user = {os.getuid()}",
             "umask = 077",
             "minfds = 256",
@@ -191,7 +192,7 @@ class Supervision:
             f"longest_wait_seconds = {LONGEST_WAIT_SECONDS}",
             "",
             "[supervisorctl]",
-            f"serverurl = unix://{self.socket}",
+            f"serverurl = unix://{here(self.socket)}",
         ]
         for program in programs:
             lines += [
@@ -209,11 +210,17 @@ class Supervision:
                 "killasgroup = true",
                 f"stopwaitsecs = {int(program.stop_seconds + KILL_MARGIN_SECONDS)}",
                 "redirect_stderr = true",
-                f"stdout_logfile = {program.log}",
+                f"stdout_logfile = {program.log.relative_to(self.layout.root)}",
                 "stdout_logfile_maxbytes = 5MB",
                 "stdout_logfile_backups = 2",
             ]
         return "\n".join(lines) + "\n"
+
+    def _here(self, path: Path) -> str:
+        """A path as the configuration names it; one elsewhere is the socket's, in a folder that is named here."""
+        if path.is_relative_to(self.layout.root):
+            return f"%(here)s/{path.relative_to(self.layout.root)}"
+        return str(path)
 
     def _stop_seconds(self) -> float:
         """The longest stop that the configuration on disk allows a program."""
@@ -287,7 +294,9 @@ def _command(program: Program) -> str:
     """The command line as the supervisor parses it; `env -i` hides the supervisor's own environment."""
     env = shutil.which("env", path=os.defpath) or "/usr/bin/env"
     variables = [f"{name}={value}" for name, value in program.environment.items()]
-    return shlex.join([env, "-i", *variables, *program.command]).replace("%", "%%")
+    line = shlex.join([env, "-i", *variables, *program.command]).replace("%", "%%")
+    # After a space these begin a comment in the file; a word with a space is in single quotes, which may end between.
+    return line.replace(" #", " ''#").replace(" ;", " '';")
 
 
 def _private_folder(folder: Path, *, expected: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from accelform.errors import ServiceNotReady
+from accelform.plans import serving
 from accelform.targets import last_words as words
 from accelform.targets.edge.access import AccessFiles
 from accelform.targets.edge.layout import Layout
@@ -88,7 +89,7 @@ def state_of(layout: Layout, supervision: Supervision, record: ServiceRecord) ->
     release = record.release
     access = AccessFiles.of(layout, record.name, release)
     host = record.ssl_cname or ("127.0.0.1" if release.listen_address == "127.0.0.1" else _host_name())
-    place = f"{'https' if release.ssl_enabled else 'http'}://{host}"
+    places = [serving.address(host, port, ssl_enabled=release.ssl_enabled) for port in release.ports]
     return ServiceState(
         name=record.name,
         owner=record.owner,
@@ -96,8 +97,8 @@ def state_of(layout: Layout, supervision: Supervision, record: ServiceRecord) ->
         reason=reason,
         fpga=release.fpga,
         port=release.port,
-        scoring_uri=f"{place}:{release.port}",
-        http_uri=f"{place}:{release.http_port}" if release.http_enabled else "",
+        scoring_uri=places[0],
+        http_uri=places[1] if release.http_enabled else "",
         ssl_cert_expires=access.expires(),
         image_location=release.image_location,
         image_digest=release.image_digest,

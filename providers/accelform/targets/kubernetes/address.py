@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from accelform.plans import serving
 from accelform.targets.kubernetes.conditions import holds
 
 Object = Mapping[str, Any]
 
 GRPC: Final = "grpc"
 HTTP: Final = "http"
-_USUAL: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +56,10 @@ def address_of(service: Object, nodes: Sequence[Object], *, ssl_enabled: bool, s
     key = "nodePort" if kind == "NodePort" else "port"
     if not ports[GRPC].get(key):
         return "the cluster has given it no node port yet"
-    scheme = "https" if ssl_enabled else "http"
     shown = ssl_cname or shown
 
     def uri(name: str) -> str:
-        port = int(ports[name][key])
-        place = f"[{shown}]" if ":" in shown else shown
-        return f"{scheme}://{place}" + ("" if port == _USUAL[scheme] else f":{port}")
+        return serving.address(shown, int(ports[name][key]), ssl_enabled=ssl_enabled)
 
     http = uri(HTTP) if HTTP in ports else ""
     return Address(

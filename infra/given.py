@@ -1,0 +1,42 @@
+"""What a stack sets, before it is read: names that are no settings, and secrets where none can be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pulumi
+import yaml
+from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
+
+from accelform import project
+from accelform.plans.spelling import nearest, unknown
+
+
+def unknown_names(config: pulumi.Config, known: Collection[str]) -> list[str]:
+    """One sentence for each name that the stack sets and nobody reads, also below a misspelt project's name."""
+    found = []
+    for key in sorted({*CONFIG.get(), *get_config_env()}):
+        scope, _, name = key.partition(":")
+        if scope == config.name:
+            if name not in known:
+                found.append(f"{unknown(name, known, what='setting')} Remove it: `pulumi config rm {key}`")
+        elif nearest(scope, [config.name]):
+            found.append(f"{key} is read by nobody; the settings of this project begin with {config.name}:")
+    return found
+
+
+def secret_problem(config: pulumi.Config, name: str) -> str:
+    """Why a setting cannot be a secret as it was set; empty where it is set in clear."""
+    if not is_config_secret(config.full_key(name)):
+        return ""
+    return (
+        f"{name} is set as a secret, but it is shown: previews, the stack's state and the service's own files hold it "
+        f"in clear. Set it without --secret; if it must not be seen, it does not belong here"
+    )
+
+
+def defaults() -> Mapping[str, Any]:
+    """The defaults that Pulumi.yaml declares, by the settings' names."""
+    content = yaml.safe_load((project.root() / "Pulumi.yaml").read_text(encoding="utf-8"))
+    return {name: row["default"] for name, row in content["config"].items()}
