@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"accelform/front/device"
+	"accelform/front/intake"
 	"accelform/front/refusal"
 	"accelform/front/rest"
 	"accelform/front/security"
@@ -53,8 +54,9 @@ func open(s *settings.Settings, log *telemetry.Log) (*served, error) {
 	metrics := telemetry.NewMetrics(s)
 	metrics.WatchLog(log)
 	opened.device = device.New(s, log, metrics, func() { opened.server.Update() })
+	ledger := intake.NewLedger(s.ReceivedBytes())
 	opened.server = service.New(service.Parts{
-		Settings: s, Log: log, Metrics: metrics, Traces: traces, Guard: guard, Device: opened.device,
+		Settings: s, Log: log, Metrics: metrics, Traces: traces, Guard: guard, Device: opened.device, Ledger: ledger,
 		Certificates: certificates,
 	})
 	var notAfter func() time.Time
@@ -67,7 +69,7 @@ func open(s *settings.Settings, log *telemetry.Log) (*served, error) {
 	}
 	opened.listeners = append(opened.listeners, listener)
 	if s.HTTPEnabled {
-		if err := opened.openHTTP(guard, certificates, metrics); err != nil {
+		if err := opened.openHTTP(guard, ledger, certificates, metrics); err != nil {
 			listener.Close()
 			return nil, err
 		}
@@ -88,14 +90,14 @@ func open(s *settings.Settings, log *telemetry.Log) (*served, error) {
 }
 
 func (o *served) openHTTP(
-	guard *security.Guard, certificates *security.Certificates, metrics *telemetry.Metrics,
+	guard *security.Guard, ledger *intake.Ledger, certificates *security.Certificates, metrics *telemetry.Metrics,
 ) error {
 	listener, err := security.Listen(o.settings.ListenAddress, o.settings.HTTPPort, o.settings.MaxConnections)
 	if err != nil {
 		return err
 	}
 	handler := o.sendingAway(rest.New(rest.Deps{
-		Settings: o.settings, Log: o.log, Metrics: metrics, Traces: o.traces, Admit: guard.Admit,
+		Settings: o.settings, Ledger: ledger, Log: o.log, Metrics: metrics, Traces: o.traces, Admit: guard.Admit,
 		Ready: o.server.Ready, Live: o.server.Live,
 		Status: o.server.Status, Metadata: o.server.Metadata, Score: o.server.ScoreHTTP,
 	}))

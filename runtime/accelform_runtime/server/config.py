@@ -82,14 +82,16 @@ class ServiceConfig:
     """Longest time one call may take, waiting included."""
     max_request_bytes: int = 16 * MEBIBYTE
     """Longest message, also after decompression."""
+    max_received_bytes: int = 0
+    """Bytes of calls held at once before they wait in line; 0: three times max_request_bytes, at least 32 MiB."""
     max_connections: int = 1024
-    """Connections at once, gRPC and HTTP each; one more waits to be accepted."""
+    """Connections at once, gRPC and HTTP each; for one more the one that was idle longest is closed, else it waits."""
     max_concurrent_streams: int = 100
     """Calls at once on one connection."""
     handshake_timeout_seconds: float = 10.0
     """Time from a connection to its end of TLS and HTTP handshake, and for the headers of an HTTP request."""
     receive_timeout_seconds: float = 30.0
-    """Time from a call's headers to the end of its message."""
+    """Time from a call's headers to the end of its message, and for its reply to be read."""
 
     # its life
     load_timeout_seconds: float = 600.0

@@ -18,6 +18,7 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "max_request_wait_time_ms": (0, math.inf),
     "scoring_timeout_ms": (1, math.inf),
     "max_request_bytes": (1024, 1 << 30),
+    "max_received_bytes": (0, 1 << 40),
     "max_connections": (1, 1_000_000),
     "max_concurrent_streams": (1, 1_000_000),
     "handshake_timeout_seconds": (0.1, 3600),
@@ -36,6 +37,11 @@ def range_problems(values: Mapping[str, Any], *, engines: Sequence[str]) -> list
         if not least <= values[name] <= most:
             limits = f"at least {least:g}" if most == math.inf else f"between {least:g} and {most:g}"
             found.append(f"{name} must be {limits}, not {values[name]}")
+    if 0 < values["max_received_bytes"] < (least := 3 * values["max_request_bytes"]):
+        found.append(
+            f"max_received_bytes must be at least three times max_request_bytes, {least}, "
+            f"or 0 for that; it is {values['max_received_bytes']}"
+        )
     if not _is_address(values["listen_address"]):
         found.append(f"listen_address must be an IPv4 or IPv6 address, not {values['listen_address']!r}")
     if values["engine"] not in engines:

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"accelform/front/intake"
 	"accelform/front/refusal"
 	"accelform/front/wire"
 )
@@ -124,8 +125,10 @@ func metadataJSON(found *wire.GetModelMetadataResponse) ([]byte, *refusal.Refusa
 func (e *exchange) infer(found route) {
 	e.call.Method = found.rpc
 	ctx, finish := e.span(found.rpc)
-	part := share{of: e.holding}
-	defer part.giveBack()
+	account := e.deps.Ledger.Join(remote(e.request))
+	defer account.Leave()
+	part := account.Share()
+	defer part.Free()
 	body, trailing, failed := e.score(ctx, found, &part)
 	if failed != nil {
 		finish(failed.refusal)
@@ -140,7 +143,7 @@ func (e *exchange) infer(found route) {
 	e.reply(http.StatusOK, body)
 }
 
-func (e *exchange) score(ctx context.Context, found route, part *share) ([]byte, [][2]string, *problem) {
+func (e *exchange) score(ctx context.Context, found route, part *intake.Share) ([]byte, [][2]string, *problem) {
 	patience, failed := timeout(e.request.Header)
 	if failed != nil {
 		return nil, nil, failed
@@ -165,6 +168,7 @@ func (e *exchange) score(ctx context.Context, found route, part *share) ([]byte,
 			"the call's time was over before its request had arrived; give it more with %s", timeoutHeader,
 		)}
 	}
+	part.Free() // the line of calls has its own bound
 	reply, trailing, refused := e.deps.Score(ctx, RestCall{
 		Method:    "rest." + found.verb,
 		Spec:      found.spec,

@@ -7,64 +7,32 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
 
+	"accelform/front/intake"
 	"accelform/front/refusal"
-	"accelform/front/settings"
 )
 
 const (
 	firstBuffer = 16 * 1024
 	// A length that is only announced gets no more memory than this.
-	mostUnseen = 1024 * 1024
+	mostUnseen = 64 * 1024
 )
 
-// budget bounds the bytes of requests that are held at once, since there may be many more connections than calls that
-// may wait.
-type budget struct {
-	held  *atomic.Int64
-	limit int64
-}
-
-func newBudget(s *settings.Settings) budget {
-	return budget{held: new(atomic.Int64), limit: int64(s.MaxQueue+2) * (int64(s.MaxRequestBytes) + 1)}
-}
-
-// share is one request's part of the budget.
-type share struct {
-	of   budget
-	size int64
-}
-
-func (s *share) take(more int) bool {
-	if s.of.held.Add(int64(more)) > s.of.limit {
-		s.of.held.Add(-int64(more))
-		return false
-	}
-	s.size += int64(more)
-	return true
-}
-
-func (s *share) giveBack() {
-	s.of.held.Add(-s.size)
-	s.size = 0
-}
-
 // body reads the whole request, inflated, and takes from `part` what it holds.
-func (e *exchange) body(part *share) ([]byte, *problem) {
+func (e *exchange) body(part *intake.Share) ([]byte, *problem) {
 	limit := e.deps.Settings.MaxRequestBytes
 	if e.request.ContentLength > int64(limit) {
 		return nil, tooLong(limit)
 	}
 	var source io.Reader = http.MaxBytesReader(e.writer.ResponseWriter, e.request.Body, int64(limit))
-	first := firstBuffer
+	first, announced := firstBuffer, e.request.ContentLength
 	switch encoding := strings.ToLower(strings.Join(e.request.Header.Values("Content-Encoding"), ", ")); encoding {
 	case "", "identity":
-		if announced := e.request.ContentLength; announced >= 0 {
+		if announced >= 0 {
 			// One byte more, so that the end is seen without growing.
-			first = int(min(announced, mostUnseen)) + 1
+			first, limit = int(min(announced, mostUnseen))+1, int(announced)
 		}
 	case "gzip", "x-gzip":
 		inflated, err := gzip.NewReader(source)
@@ -80,8 +48,8 @@ func (e *exchange) body(part *share) ([]byte, *problem) {
 	return collect(source, first, limit, part)
 }
 
-func collect(source io.Reader, first, limit int, part *share) ([]byte, *problem) {
-	if !part.take(first) {
+func collect(source io.Reader, first, limit int, part *intake.Share) ([]byte, *problem) {
+	if !part.Take(first) {
 		return nil, busy()
 	}
 	held := make([]byte, 0, first)
@@ -97,7 +65,7 @@ func collect(source io.Reader, first, limit int, part *share) ([]byte, *problem)
 			return nil, unreadable(err, limit)
 		case len(held) == cap(held):
 			more := min(cap(held), limit+1-cap(held))
-			if !part.take(more) {
+			if !part.Take(more) {
 				return nil, busy()
 			}
 			held = append(make([]byte, 0, cap(held)+more), held...)
@@ -112,11 +80,7 @@ func tooLong(limit int) *problem {
 	)}
 }
 
-func busy() *problem {
-	return &problem{refusal: refusal.New(
-		codes.ResourceExhausted, "the service holds as many bytes of requests as it may; ask again a little later",
-	)}
-}
+func busy() *problem { return &problem{refusal: intake.Full()} }
 
 func unreadable(err error, limit int) *problem {
 	var tooMany *http.MaxBytesError

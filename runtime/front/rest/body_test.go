@@ -1,10 +1,12 @@
 package rest
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"accelform/front/intake"
 	"accelform/front/refusal"
 )
 
@@ -70,7 +73,9 @@ func TestARequestMayHaveTheLimitButNotAByteMore(t *testing.T) {
 }
 
 func TestLongRequestsArriveWhole(t *testing.T) {
-	d := newDoor(t, func(deps *Deps) { deps.Settings.MaxRequestBytes = 8 << 20 })
+	d := newDoor(t, func(deps *Deps) {
+		deps.Settings.MaxRequestBytes, deps.Ledger = 8<<20, intake.NewLedger(32<<20)
+	})
 	body := strings.Repeat("0123456789abcdef", 5<<16) // 5 MiB
 	expectStatus(t, d.ask("POST", predict, body), 200)
 	expectStatus(t, d.chunked(strings.NewReader(body)), 200)
@@ -92,7 +97,7 @@ func TestAGzipBombCostsNoMoreThanTheLimit(t *testing.T) {
 	if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 {
 		t.Errorf("a bomb of %d bytes took %d bytes of memory", len(bomb), took)
 	}
-	if held := d.Handler.(*handler).holding.held.Load(); held != 0 {
+	if held := d.deps.Ledger.Held(); held != 0 {
 		t.Errorf("%d bytes are held for nobody", held)
 	}
 }
@@ -118,34 +123,36 @@ func TestWhatIsNotGzipIsRefusedAndAnotherEncodingToo(t *testing.T) {
 }
 
 func TestTheBytesOfAllRequestsTogetherAreBounded(t *testing.T) {
-	inside, leave := make(chan struct{}), make(chan struct{})
-	d := newDoor(t, func(deps *Deps) {
-		deps.Settings.MaxQueue = 1 // as many bytes as three requests may have
-		deps.Score = func(context.Context, RestCall) ([]byte, [][2]string, *refusal.Refusal) {
-			inside <- struct{}{}
-			<-leave
-			return []byte("{}"), nil, nil
+	// Of this machine may come seven eighths of it; a request takes one byte more than it announces.
+	d := newDoor(t, func(deps *Deps) { deps.Ledger = intake.NewLedger(3000) })
+	address, waiting := d.open(t, nil), make([]net.Conn, 2)
+	for at := range waiting {
+		waiting[at] = dial(t, address)
+		post(waiting[at], "Content-Length: 1000\r\n\r\n{")
+	}
+	eventually(t, "two requests that are on their way", func() bool { return d.deps.Ledger.Held() == 2*1001 })
+	third := dial(t, address)
+	post(third, "Content-Length: 1000\r\n\r\n"+strings.Repeat("x", 1000))
+	refused, err := http.ReadResponse(bufio.NewReader(third), nil)
+	if err != nil || refused.StatusCode != 429 || refused.Header.Get("Retry-After") != "1" {
+		t.Errorf("one more got %v %v", refused, err)
+	}
+	for _, connection := range waiting {
+		_ = connection.Close()
+	}
+	eventually(t, "nothing that is held", func() bool { return d.deps.Ledger.Held() == 0 })
+}
+
+func TestACallThatIsAdmittedLeavesTheBudget(t *testing.T) {
+	d := newDoor(t, nil)
+	d.deps.Score = func(context.Context, RestCall) ([]byte, [][2]string, *refusal.Refusal) {
+		if held := d.deps.Ledger.Held(); held != 0 {
+			t.Errorf("%d bytes are held of a call that is in line", held)
 		}
-	})
-	body, answers := strings.Repeat("x", 1000), make(chan int)
-	for range 3 {
-		go func() { answers <- d.ask("POST", predict, body).Code }()
-		<-inside
+		return []byte("{}"), nil, nil
 	}
-	refused := d.ask("POST", predict, body)
-	expectStatus(t, refused, 429)
-	if refused.Header().Get("Retry-After") != "1" {
-		t.Errorf("Retry-After is %q", refused.Header().Get("Retry-After"))
-	}
-	close(leave)
-	for range 3 {
-		if code := <-answers; code != 200 {
-			t.Errorf("a request that was inside got %d", code)
-		}
-	}
-	if held := d.Handler.(*handler).holding.held.Load(); held != 0 {
-		t.Errorf("%d bytes are held for nobody", held)
-	}
+	d.Handler = New(d.deps)
+	expectStatus(t, d.ask("POST", predict, strings.Repeat("x", 1000)), 200)
 }
 
 func TestTheCallersPatienceEndsTheCall(t *testing.T) {

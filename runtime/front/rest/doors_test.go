@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"accelform/front/refusal"
+	"accelform/front/telemetry"
 )
 
 func (d *door) askWithout(method, path string) *httptest.ResponseRecorder {
@@ -153,9 +154,9 @@ func TestEveryReplyHasARequestIDOfItsOwn(t *testing.T) {
 
 func TestTheCallersRequestIDIsLoggedWithoutWhatCouldForgeALine(t *testing.T) {
 	d := newDoor(t, nil)
-	d.ask("GET", "/v1/models/digits", "", "X-Request-Id", "a-b_c.1:2/3\n\x00\"\u00e9{}; "+strings.Repeat("x", 100))
+	d.ask("GET", "/v1/models/digits", "", "X-Request-Id", "a-b_c.1:2/3\n\x00\"\u00e9\\<> "+strings.Repeat("x", 200))
 	found, _ := d.last(t)["client_request_id"].(string)
-	if !strings.HasPrefix(found, "a-b_c.1:2/3xxx") || len(found) != longestClientID {
+	if !strings.HasPrefix(found, "a-b_c.1:2/3xxx") || len(found) != telemetry.LongestClientID {
 		t.Errorf("the log has %q", found)
 	}
 	d.ask("GET", "/v1/models/digits", "")

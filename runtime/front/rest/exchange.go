@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"accelform/front/refusal"
+	"accelform/front/security"
 	"accelform/front/settings"
 	"accelform/front/telemetry"
 )
@@ -26,6 +27,7 @@ type exchange struct {
 	call    telemetry.Call
 	logged  []any
 	refused *refusal.Refusal
+	place   *security.Place // nil: the caller is not let in, or there is no table
 	// quiet requests are neither logged nor counted: probes and scrapes would drown everything else.
 	quiet bool
 }
@@ -35,7 +37,7 @@ func begin(h *handler, w http.ResponseWriter, r *http.Request) *exchange {
 		handler: h,
 		writer:  &watched{ResponseWriter: w},
 		request: r,
-		id:      newRequestID(),
+		id:      telemetry.NewRequestID(),
 		arrived: time.Now(),
 		call:    telemetry.Call{Protocol: telemetry.HTTP, Method: telemetry.Other, Code: "OK"},
 	}
@@ -80,7 +82,7 @@ func (e *exchange) line() []any {
 		"request_id", e.id, "code", e.call.Code, "ms", telemetry.Milliseconds(e.call.Took),
 		"protocol", telemetry.HTTP, "method", e.call.Method,
 	}
-	if theirs := clientID(e.request.Header); theirs != "" {
+	if theirs := telemetry.ClientID(e.request.Header.Values("X-Request-Id")); theirs != "" {
 		fields = append(fields, "client_request_id", theirs)
 	}
 	fields = append(fields, e.logged...)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"accelform/front/telemetry"
 )
 
 // path writes a route the way it can be asked for.
@@ -108,8 +110,8 @@ func FuzzRequest(f *testing.F) {
 func FuzzHeaders(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string) {
 		headers := http.Header{"X-Request-Id": {value}, timeoutHeader: {value}}
-		id := clientID(headers)
-		if text, err := json.Marshal(id); err != nil || len(text) != len(id)+2 || len(id) > longestClientID {
+		id := telemetry.ClientID(headers["X-Request-Id"])
+		if text, err := json.Marshal(id); err != nil || len(text) != len(id)+2 || len(id) > telemetry.LongestClientID {
 			t.Fatalf("%q is kept as %q", value, id)
 		}
 		wait, failed := timeout(headers)

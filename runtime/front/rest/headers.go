@@ -1,11 +1,8 @@
 package rest
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -19,40 +16,11 @@ const (
 	measuredHeader  = "X-Accelform-Measured-Ms"
 	certificate     = "certificate"
 	longestTimeout  = 24 * time.Hour
-	longestClientID = 64
 )
-
-func newRequestID() string {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
-}
-
-// authorization is what the caller shows. Two headers are joined as HTTP says, which no key equals: which one of them
-// counts would otherwise depend on who reads them.
-func authorization(headers http.Header) string {
-	return strings.Join(headers.Values("Authorization"), ", ")
-}
 
 // measured is the time since a request's arrival, as gRPC's trailing metadata writes it.
 func measured(since time.Time) string {
 	return strconv.FormatFloat(float64(time.Since(since))/float64(time.Millisecond), 'f', 3, 64)
-}
-
-// clientID is the caller's own name for the request, without anything that could disguise a log line.
-func clientID(headers http.Header) string {
-	var kept strings.Builder
-	for _, letter := range []byte(headers.Get("X-Request-Id")) {
-		if kept.Len() == longestClientID {
-			break
-		}
-		switch {
-		case letter >= 'a' && letter <= 'z', letter >= 'A' && letter <= 'Z', letter >= '0' && letter <= '9',
-			strings.IndexByte("-_.:/+=@", letter) >= 0:
-			kept.WriteByte(letter)
-		}
-	}
-	return kept.String()
 }
 
 // timeout is how long the caller waits, counted from its request's arrival; 0 when it does not say.

@@ -17,7 +17,9 @@ import (
 	"net/http"
 	"time"
 
+	"accelform/front/intake"
 	"accelform/front/refusal"
+	"accelform/front/security"
 	"accelform/front/settings"
 	"accelform/front/telemetry"
 	"accelform/front/wire"
@@ -26,8 +28,10 @@ import (
 // Deps is what the side door needs of the service.
 type Deps struct {
 	Settings *settings.Settings
-	Log      *telemetry.Log
-	Metrics  *telemetry.Metrics
+	// Ledger counts the bodies that are not admitted yet.
+	Ledger  *intake.Ledger
+	Log     *telemetry.Log
+	Metrics *telemetry.Metrics
 	// Traces may be nil.
 	Traces *telemetry.Traces
 	// Admit judges the value of the header Authorization, empty if there is none; nil lets everybody in.
@@ -69,19 +73,20 @@ type Spec struct {
 }
 
 type handler struct {
-	deps    Deps
-	page    http.Handler
-	holding budget
+	deps Deps
+	page http.Handler
 }
 
 // New makes the side door's handler.
 func New(deps Deps) http.Handler {
-	return &handler{deps: deps, page: deps.Metrics.Handler(), holding: newBudget(deps.Settings)}
+	return &handler{deps: deps, page: deps.Metrics.Handler()}
 }
 
 // ServeHTTP answers one request.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := begin(h, w, r)
+	defer e.drop()
+	defer e.leave()
 	defer e.end()
 	e.answer()
 }
@@ -99,11 +104,12 @@ func (e *exchange) answer() {
 		}
 	}
 	if e.deps.Admit != nil {
-		if refused := e.deps.Admit(authorization(e.request.Header)); refused != nil {
+		if refused := e.deps.Admit(security.Authorization(e.request.Header.Values("Authorization"))); refused != nil {
 			e.refuse(problem{refusal: refused})
 			return
 		}
 	}
+	e.enter()
 	switch {
 	case unusable != nil:
 		e.refuse(*unusable)

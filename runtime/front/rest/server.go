@@ -35,6 +35,7 @@ func NewServer(handler http.Handler, config *tls.Config, s *settings.Settings) *
 		WriteTimeout:   receive + scoring + receive + writeSlack,
 		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
+		ConnContext:    withPlace,
 		// What net/http would write is one line per unfinished handshake or request, in another form than the log's.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}

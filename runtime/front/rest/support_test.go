@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"accelform/front/intake"
 	"accelform/front/refusal"
 	"accelform/front/settings"
 	"accelform/front/telemetry"
@@ -71,6 +72,7 @@ func newDoor(t testing.TB, change func(*Deps)) *door {
 	}
 	d.deps = Deps{
 		Settings: s,
+		Ledger:   intake.NewLedger(4 << 20),
 		Log:      telemetry.NewLog(d.log),
 		Metrics:  telemetry.NewMetrics(s),
 		Admit: func(authorization string) *refusal.Refusal {

@@ -53,6 +53,15 @@ func (g *Guard) Describe() string {
 	return g.by.describe()
 }
 
+// Authorization is what a caller shows. Several headers are joined as HTTP says, which no key equals: which one of them
+// counts would otherwise depend on who reads them.
+func Authorization(values []string) string {
+	if len(values) == 1 {
+		return values[0]
+	}
+	return strings.Join(values, ", ")
+}
+
 func candidateOf(authorization string) string {
 	scheme, rest, _ := strings.Cut(authorization, " ")
 	if strings.EqualFold(scheme, "bearer") {

@@ -8,15 +8,13 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // keepAlive finds peers that are gone without a word after about a minute, whatever protocol they spoke.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
 
-// Listen binds an IPv4 or IPv6 address; port 0 takes a free one. At most maxConnections are open at once: one more
-// waits to be accepted, unless its address already has its share (see fairListener). An error is Unusable.
+// Listen binds an IPv4 or IPv6 address; port 0 takes a free one. At most maxConnections are open at once; fairListener
+// says what becomes of one more. An error is Unusable.
 func Listen(address string, port int, maxConnections int) (net.Listener, error) {
 	literal, err := netip.ParseAddr(address)
 	if err != nil {
@@ -33,7 +31,7 @@ func Listen(address string, port int, maxConnections int) (net.Listener, error) 
 		cause, remedy := bindProblem(err)
 		return nil, unusable(KindAddress, err, "cannot listen on %s: %s; %s", place, cause, remedy)
 	}
-	return newFairListener(netutil.LimitListener(bound, maxConnections), maxConnections), nil
+	return newFairListener(bound, maxConnections), nil
 }
 
 func bindProblem(err error) (cause, remedy string) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,44 +92,85 @@ func TestFamilies(t *testing.T) {
 	conn.Close()
 }
 
-// One connection above the limit waits, and is accepted when another ends; closing twice frees one place only.
-func TestConnectionsWait(t *testing.T) {
-	listener, port := listening(t, "127.0.0.1", 2)
-	accepted := make(chan net.Conn, 8)
+// arriving accepts connections as they come; the channel ends with the listener.
+func arriving(listener net.Listener) <-chan *Place {
+	accepted := make(chan *Place, 64)
 	go func() {
+		defer close(accepted)
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
-				close(accepted)
 				return
 			}
-			accepted <- conn
+			accepted <- conn.(*Place)
 		}
 	}()
-	for range 4 {
-		connect(t, "127.0.0.1", port)
+	return accepted
+}
+
+// While all connections are in use, one more waits until another ends; closing twice frees one place only.
+func TestConnectionsWait(t *testing.T) {
+	listener := newFairListener(nil, 2)
+	made := func(from string) *Place {
+		address := &net.TCPAddr{IP: net.ParseIP(from), Port: 1}
+		place := &Place{Conn: &net.TCPConn{}, listener: listener, from: Neighbourhood(address)}
+		place.Enter()
+		return place
 	}
-	held := []net.Conn{<-accepted, <-accepted}
-	for range 2 {
+	held := made("192.0.2.1")
+	if !listener.take(held) || !listener.take(made("192.0.2.2")) {
+		t.Fatal("two places hold no two connections")
+	}
+	taken := make(chan bool)
+	for _, from := range []string{"192.0.2.3", "192.0.2.4"} {
+		next := made(from)
+		go func() { taken <- listener.take(next) }()
 		select {
-		case <-accepted:
-			t.Fatal("a connection above the limit is accepted")
+		case <-taken:
+			t.Fatal("a connection above the limit has a place")
 		case <-time.After(50 * time.Millisecond): // what must not happen has no event to wait for
 		}
-		held[0].Close()
-		held[0].Close()
+		_, _ = held.Close(), held.Close()
 		select {
-		case held[0] = <-accepted:
+		case <-taken:
+			held = next
 		case <-time.After(patience):
 			t.Fatal("a free place is not taken")
 		}
 	}
-	listener.Close()
-	if _, open := <-accepted; open {
-		t.Error("a closed listener accepts")
+}
+
+// A full table gives up the connection that was of no use for the longest time, of the address that holds most; what is
+// in use stays.
+func TestAFullTableGivesUpWhoIsIdle(t *testing.T) {
+	listener, port := listening(t, "127.0.0.1", 8)
+	accepted := arriving(listener)
+	connect(t, "127.0.0.9", port)
+	old := <-accepted // the oldest of all, of an address that holds one
+	var many []*Place
+	for at := range 7 {
+		connect(t, "127.0.0.2", port)
+		many = append(many, <-accepted)
+		if at == 0 {
+			many[0].Enter()
+		}
 	}
-	if refused := listener.(*fairListener).Refused(); refused != 0 {
-		t.Errorf("%d connections were refused", refused)
+	many[1].Touch()
+	for range 5 {
+		connect(t, "127.0.0.3", port)
+		<-accepted
+	}
+	gone := func(place *Place) bool {
+		listener.(*fairListener).mutex.Lock()
+		defer listener.(*fairListener).mutex.Unlock()
+		_, open := listener.(*fairListener).open[place]
+		return !open
+	}
+	if gone(old) || gone(many[0]) || gone(many[1]) || !gone(many[2]) || !gone(many[3]) {
+		t.Error("others gave up their places than those that were idle longest")
+	}
+	if _, err := many[2].Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("who gave up a place reads %v", err)
 	}
 }
 
@@ -158,8 +198,9 @@ func TestFloodLeavesRoom(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("another address is not let in")
 	}
-	if refused := listener.(*fairListener).Refused(); refused != 64-14 {
-		t.Errorf("%d of 64 connections were refused with 16 places", refused)
+	found := listener.(*fairListener)
+	if refused, evicted := found.Refused(), found.Evicted(); refused != 0 || evicted != 64-14 {
+		t.Errorf("of 64 idle connections %d were refused and %d gave up one of 16 places", refused, evicted)
 	}
 }
 
@@ -187,7 +228,9 @@ func TestShares(t *testing.T) {
 		for range 2000 {
 			for _, from := range sample.from {
 				address := &net.TCPAddr{IP: net.IP(netip.MustParseAddr(from).AsSlice()), Port: 1}
-				if listener.take(neighbourhood(address)) {
+				place := &Place{Conn: &net.TCPConn{}, listener: listener, from: Neighbourhood(address)}
+				place.Enter() // who is in use keeps its place
+				if len(listener.open) < sample.most && listener.take(place) {
 					held++
 				}
 			}
@@ -195,11 +238,8 @@ func TestShares(t *testing.T) {
 		if held != sample.held {
 			t.Errorf("%+v: %d are held", sample, held)
 		}
-		for _, from := range sample.from {
-			address := &net.TCPAddr{IP: net.IP(netip.MustParseAddr(from).AsSlice()), Port: 1}
-			for len(listener.held) > 0 && listener.held[neighbourhood(address)] > 0 {
-				listener.give(neighbourhood(address))
-			}
+		for place := range listener.open {
+			listener.give(place)
 		}
 		if len(listener.held) != 0 {
 			t.Errorf("%+v: addresses are remembered that hold nothing", sample)
@@ -215,9 +255,7 @@ func TestKeepAlive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limited := conn.(*countedConn).Conn
-	inner := reflect.ValueOf(limited).Elem().FieldByName("Conn").Interface().(*net.TCPConn)
-	raw, err := inner.SyscallConn()
+	raw, err := conn.(*Place).Conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,9 +272,12 @@ func TestKeepAlive(t *testing.T) {
 func TestCloseWhileFull(t *testing.T) {
 	listener, port := listening(t, "127.0.0.1", 1)
 	connect(t, "127.0.0.1", port)
-	if _, err := listener.Accept(); err != nil {
+	held, err := listener.Accept()
+	if err != nil {
 		t.Fatal(err)
 	}
+	held.(*Place).Enter()
+	connect(t, "127.0.0.1", port)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := listener.Accept()

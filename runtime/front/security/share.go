@@ -5,88 +5,140 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // fairListener leaves room for others when one address opens connections without end: an address may hold half of all
-// connections, and the machine itself, behind whose address a proxy may stand for every client, seven eighths. What
-// is above is closed at once, since an address shows only after a connection was accepted and a connection that waits
-// would hold one of the places it must not take.
+// connections, and the machine itself, behind whose address a proxy may stand for every client, seven eighths.
+//
+// Where there is no place for one more, the connection that was of no use for the longest time gives up its own: of the
+// whole table one of the address that holds most, of an address's share one of its own. Where all are in use, one more of
+// an address that has its share is closed at once, since an address shows only after a connection was accepted, and one
+// more than the table holds waits.
 type fairListener struct {
 	net.Listener
 	most    int
 	mutex   sync.Mutex
+	room    *sync.Cond
 	held    map[netip.Prefix]int
+	open    map[*Place]struct{}
+	closed  bool
 	refused atomic.Int64
+	evicted atomic.Int64
 }
 
 func newFairListener(inner net.Listener, most int) *fairListener {
-	return &fairListener{Listener: inner, most: most, held: map[netip.Prefix]int{}}
+	l := &fairListener{Listener: inner, most: most, held: map[netip.Prefix]int{}, open: map[*Place]struct{}{}}
+	l.room = sync.NewCond(&l.mutex)
+	return l
 }
 
 // Refused is how many connections were closed because their address had its share.
 func (l *fairListener) Refused() int64 { return l.refused.Load() }
 
+// Evicted is how many connections gave up their place.
+func (l *fairListener) Evicted() int64 { return l.evicted.Load() }
+
 // Open is how many connections are open.
 func (l *fairListener) Open() int {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	open := 0
-	for _, held := range l.held {
-		open += held
-	}
-	return open
+	return len(l.open)
 }
 
-// Accept waits for a connection whose address has not its share yet.
+// Accept waits for a connection that has a place.
 func (l *fairListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		from := neighbourhood(conn.RemoteAddr())
-		if l.take(from) {
-			return &countedConn{Conn: conn, release: sync.OnceFunc(func() { l.give(from) })}, nil
+		place := &Place{Conn: conn, listener: l, from: Neighbourhood(conn.RemoteAddr())}
+		place.Touch()
+		if l.take(place) {
+			return place, nil
 		}
 		l.refused.Add(1)
 		conn.Close()
 	}
 }
 
-// share is how many connections one neighbourhood may hold.
-func (l *fairListener) share(of netip.Prefix) int {
+// Close lets nobody in any more, also who waits for a place.
+func (l *fairListener) Close() error {
+	l.mutex.Lock()
+	l.closed = true
+	l.room.Broadcast()
+	l.mutex.Unlock()
+	return l.Listener.Close()
+}
+
+func (l *fairListener) take(place *Place) bool {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	for !l.closed {
+		share := l.held[place.from] >= int(Part(place.from, int64(l.most)))
+		if !share && len(l.open) < l.most {
+			l.held[place.from]++
+			l.open[place] = struct{}{}
+			return true
+		}
+		idle := l.idle(place.from, share)
+		switch {
+		case idle != nil:
+			l.evicted.Add(1)
+			l.give(idle)
+			_ = idle.Conn.Close()
+		case share:
+			return false
+		default:
+			l.room.Wait()
+		}
+	}
+	return false
+}
+
+// idle is who gives up a place: of an address's own, or of all.
+func (l *fairListener) idle(from netip.Prefix, own bool) *Place {
+	var found *Place
+	for place := range l.open {
+		if place.calls.Load() > 0 || own && place.from != from {
+			continue
+		}
+		if found == nil || l.held[place.from] > l.held[found.from] ||
+			l.held[place.from] == l.held[found.from] && place.last.Load() < found.last.Load() {
+			found = place
+		}
+	}
+	return found
+}
+
+func (l *fairListener) give(place *Place) {
+	if _, open := l.open[place]; !open {
+		return
+	}
+	delete(l.open, place)
+	if l.held[place.from]--; l.held[place.from] == 0 {
+		delete(l.held, place.from)
+	}
+	l.room.Signal()
+}
+
+// Part is how much of something one neighbourhood may have.
+func Part(of netip.Prefix, whole int64) int64 {
 	if of.Addr().IsLoopback() {
-		return l.most - l.most/8
+		return whole - whole/8
 	}
-	return l.most - l.most/2
+	return whole - whole/2
 }
 
-func (l *fairListener) take(from netip.Prefix) bool {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	if l.held[from] >= l.share(from) {
-		return false
-	}
-	l.held[from]++
-	return true
-}
-
-func (l *fairListener) give(from netip.Prefix) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	if l.held[from]--; l.held[from] == 0 {
-		delete(l.held, from)
-	}
-}
-
-// neighbourhood is whom an address counts for: itself in IPv4, its network of 64 bits in IPv6, where every host has
+// Neighbourhood is whom an address counts for: itself in IPv4, its network of 64 bits in IPv6, where every host has
 // addresses without end.
-func neighbourhood(of net.Addr) netip.Prefix {
-	tcp, ok := of.(*net.TCPAddr)
+func Neighbourhood(of net.Addr) netip.Prefix {
+	at, ok := of.(interface{ AddrPort() netip.AddrPort })
 	if !ok {
 		return netip.Prefix{}
 	}
-	address := tcp.AddrPort().Addr().Unmap().WithZone("")
+	address := at.AddrPort().Addr().Unmap().WithZone("")
 	bits := address.BitLen()
 	if address.Is6() && !address.IsLoopback() {
 		bits = 64
@@ -94,15 +146,59 @@ func neighbourhood(of net.Addr) netip.Prefix {
 	return netip.PrefixFrom(address, bits).Masked()
 }
 
-// countedConn gives its place back when it is closed, once.
-type countedConn struct {
+// Place is a connection's place in the table. It gives it back when it is closed, once.
+type Place struct {
 	net.Conn
-	release func()
+	listener *fairListener
+	from     netip.Prefix
+	calls    atomic.Int32
+	last     atomic.Int64 // nanoseconds
+}
+
+// PlaceOf finds a connection's place below what was wrapped around it; nil: it has none.
+func PlaceOf(conn net.Conn) *Place {
+	for {
+		if place, is := conn.(*Place); is {
+			return place
+		}
+		wrapped, is := conn.(interface{ NetConn() net.Conn })
+		if !is {
+			return nil
+		}
+		conn = wrapped.NetConn()
+	}
+}
+
+// NetConn is the connection itself.
+func (p *Place) NetConn() net.Conn { return p.Conn }
+
+// Enter says that a caller who may call does so: until Leave the connection keeps its place. Both may be told of nil.
+func (p *Place) Enter() {
+	if p != nil {
+		p.calls.Add(1)
+	}
+}
+
+// Leave ends what Enter began.
+func (p *Place) Leave() {
+	if p != nil {
+		p.Touch()
+		p.calls.Add(-1)
+	}
+}
+
+// Touch says that the connection was of use just now.
+func (p *Place) Touch() {
+	if p != nil {
+		p.last.Store(time.Now().UnixNano())
+	}
 }
 
 // Close closes the connection and frees its place.
-func (c *countedConn) Close() error {
-	// The share first: whoever is accepted in the place of this connection may come from the same address.
-	c.release()
-	return c.Conn.Close()
+func (p *Place) Close() error {
+	// The place first: whoever is accepted in it may come from the same address.
+	p.listener.mutex.Lock()
+	p.listener.give(p)
+	p.listener.mutex.Unlock()
+	return p.Conn.Close()
 }

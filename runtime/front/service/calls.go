@@ -2,10 +2,7 @@ package service
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -15,7 +12,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"accelform/front/intake"
 	"accelform/front/refusal"
+	"accelform/front/security"
 	"accelform/front/telemetry"
 )
 
@@ -25,14 +24,14 @@ const (
 	clientIDKey      = "x-request-id"
 	measuredKey      = "x-accelform-measured-ms"
 	// retryKey is gRPC's own hint: clients with a retry policy wait that long.
-	retryKey        = "grpc-retry-pushback-ms"
-	longestClientID = 128
+	retryKey = "grpc-retry-pushback-ms"
 )
 
 // call is one unary call of the API under way.
 type call struct {
 	ctx       context.Context
 	stream    grpc.ServerStream
+	intake    *intake.Call
 	method    string
 	requestID string
 	arrived   time.Time
@@ -45,36 +44,37 @@ type call struct {
 type answerer func(c *call, message *frame) (any, *refusal.Refusal)
 
 // unary serves a method that takes one message and gives one. It is registered as a stream, which is the same on the
-// wire, to look at a call's key before any of its message is taken in.
-func (s *Server) unary(method string, answer answerer) grpc.StreamHandler {
+// wire, to look at a call's key before any of its message is taken in; that message has at most `longest` bytes.
+func (s *Server) unary(method string, longest int, answer answerer) grpc.StreamHandler {
 	return func(_ any, stream grpc.ServerStream) error {
 		ctx := stream.Context()
 		headers, _ := metadata.FromIncomingContext(ctx)
-		c := &call{ctx: ctx, stream: stream, method: method, requestID: newRequestID(), arrived: time.Now(), headers: headers}
+		c := &call{
+			ctx: ctx, stream: stream, intake: intake.Of(ctx), method: method, requestID: telemetry.NewRequestID(),
+			arrived: time.Now(), headers: headers,
+		}
 		c.observed = telemetry.Call{Protocol: "grpc", Method: method}
 		s.inFlight.Add(1)
 		defer s.inFlight.Add(-1)
-		refused := s.answer(c, answer)
+		refused := s.answer(c, longest, answer)
 		return s.finish(c, refused)
 	}
 }
 
-func (s *Server) answer(c *call, answer answerer) *refusal.Refusal {
+func (s *Server) answer(c *call, longest int, answer answerer) *refusal.Refusal {
 	if err := c.stream.SetHeader(metadata.Pairs(requestIDKey, c.requestID)); err != nil {
 		return c.gone(err)
 	}
-	if refused := s.guard.Admit(first(c.headers, authorizationKey)); refused != nil {
+	if refused := s.guard.Admit(security.Authorization(c.headers.Get(authorizationKey))); refused != nil {
 		return refused
 	}
-	var message frame
-	err := c.stream.RecvMsg(&message)
-	received(c.ctx)
+	c.intake.Welcome()
+	message, err := c.receive(longest)
 	if err != nil {
-		message.data.Free()
 		return c.gone(err)
 	}
 	c.observed.RequestBytes = message.data.Len()
-	reply, refused := answer(c, &message)
+	reply, refused := answer(c, message)
 	if refused != nil {
 		return refused
 	}
@@ -88,9 +88,25 @@ func (s *Server) answer(c *call, answer answerer) *refusal.Refusal {
 	return nil
 }
 
-// unknown answers methods that there are not, to those who may call at all.
-func unknown(c *call, message *frame) (any, *refusal.Refusal) {
-	message.data.Free()
+// receive takes in the one message of a call.
+func (c *call) receive(longest int) (*frame, error) {
+	if longest == 0 {
+		return &frame{}, nil
+	}
+	data, err := receive(c.ctx, longest)
+	if err == nil {
+		err = ended(c.ctx)
+	}
+	if err != nil {
+		data.Free()
+		return nil, err
+	}
+	c.intake.Arrived()
+	return &frame{data}, nil
+}
+
+// unknown answers methods that there are not, to those who may call at all; their messages are not looked at.
+func unknown(c *call, _ *frame) (any, *refusal.Refusal) {
 	name, _ := grpc.MethodFromServerStream(c.stream)
 	return nil, refusal.New(codes.Unimplemented, "there is no method %s here; server reflection lists those there are", name)
 }
@@ -124,7 +140,7 @@ func (s *Server) finish(c *call, refused *refusal.Refusal) error {
 
 func (s *Server) logged(c *call, refused *refusal.Refusal) []any {
 	fields := c.fields
-	if client := clientID(first(c.headers, clientIDKey)); client != "" {
+	if client := telemetry.ClientID(c.headers.Get(clientIDKey)); client != "" {
 		fields = append(fields, "client_request_id", client)
 	}
 	if refused != nil {
@@ -137,40 +153,14 @@ func (s *Server) logged(c *call, refused *refusal.Refusal) []any {
 	return fields
 }
 
-// clientID is a caller's own id as far as it can stand in a log: printable ASCII and short.
-func clientID(given string) string {
-	if len(given) > longestClientID {
-		given = given[:longestClientID]
-	}
-	return strings.Map(func(r rune) rune {
-		if r < '!' || r > '~' {
-			return -1
-		}
-		return r
-	}, given)
-}
-
-func newRequestID() string {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // it never fails: the program ends instead
-	return hex.EncodeToString(id[:])
-}
-
 // gone is why a call's message or reply did not get through. What gRPC says of a stream that its caller took back
 // depends on how far it was, and may read as a fault of ours.
 func (c *call) gone(err error) *refusal.Refusal {
-	if ended := c.ctx.Err(); ended != nil {
-		err = status.FromContextError(ended).Err()
+	if why := c.intake.Why(); why != nil {
+		return why
 	}
-	told := status.Convert(err)
+	told := status.Convert(broken(c.ctx, err))
 	return &refusal.Refusal{Code: told.Code(), Message: told.Message()}
-}
-
-func first(headers metadata.MD, name string) string {
-	if values := headers.Get(name); len(values) > 0 {
-		return values[0]
-	}
-	return ""
 }
 
 func sinceMs(moment time.Time) float64 { return telemetry.Milliseconds(time.Since(moment)) }

@@ -12,7 +12,7 @@ type frame struct {
 	data mem.BufferSlice
 }
 
-// codec is protobuf's, except that frames pass as they are.
+// codec is protobuf's for replies, except that frames pass as they are; messages are received without it.
 type codec struct{}
 
 func (codec) Name() string { return "proto" }
@@ -28,14 +28,6 @@ func (codec) Marshal(message any) (mem.BufferSlice, error) {
 	return nil, fmt.Errorf("cannot send a %T", message)
 }
 
-func (codec) Unmarshal(data mem.BufferSlice, into any) error {
-	switch into := into.(type) {
-	case *frame:
-		data.Ref()
-		into.data = data
-		return nil
-	case proto.Message:
-		return proto.Unmarshal(data.Materialize(), into)
-	}
+func (codec) Unmarshal(_ mem.BufferSlice, into any) error {
 	return fmt.Errorf("cannot receive a %T", into)
 }

@@ -9,6 +9,10 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+
+	"accelform/front/intake"
+	"accelform/front/security"
+	"accelform/front/telemetry"
 )
 
 const (
@@ -70,8 +74,8 @@ func (d *healthDoor) register(on *grpc.Server) {
 func question[In, Out any](answer func(context.Context, *In) (*Out, error)) grpc.StreamHandler {
 	return func(_ any, stream grpc.ServerStream) error {
 		message := new(In)
-		if err := receiveShort(stream, any(message).(proto.Message)); err != nil {
-			return err
+		if _, err := receiveShort(stream.Context(), longestQuestion, any(message).(proto.Message)); err != nil {
+			return broken(stream.Context(), err)
 		}
 		reply, err := answer(stream.Context(), message)
 		if err != nil {
@@ -84,14 +88,19 @@ func question[In, Out any](answer func(context.Context, *In) (*Out, error)) grpc
 // watch serves a Watch, which ends when the door closes; its last word is how things stand then.
 func (d *healthDoor) watch(_ any, stream grpc.ServerStream) error {
 	message := new(grpc_health_v1.HealthCheckRequest)
-	if err := receiveShort(stream, message); err != nil {
-		return err
+	length, err := receiveShort(stream.Context(), longestQuestion, message)
+	if err != nil {
+		return broken(stream.Context(), err)
 	}
-	received(stream.Context())
+	call := intake.Of(stream.Context())
+	call.Whole(length) // nobody reads on
 	told := &tellingStream{ServerStream: stream}
-	err := d.source.Watch(message, &grpc.GenericServerStream[
+	err = d.source.Watch(message, &grpc.GenericServerStream[
 		grpc_health_v1.HealthCheckRequest, grpc_health_v1.HealthCheckResponse,
 	]{ServerStream: told})
+	if why := call.Why(); why != nil {
+		return why.Status()
+	}
 	if d.closing.Err() == nil {
 		return err
 	}
@@ -116,27 +125,31 @@ func (s *tellingStream) SendMsg(message any) error {
 
 // guardStream lets health in without a key, and nothing else that a library serves; own methods look after themselves.
 func (s *Server) guardStream(service any, stream grpc.ServerStream, about *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	call := intake.Of(stream.Context())
+	call.Begin()
+	defer call.End()
 	if strings.HasPrefix(about.FullMethod, healthPrefix) {
-		return s.door.guard(service, stream, about, handle)
+		return s.door.guard(service, stream, handle)
 	}
-	defer received(stream.Context()) // also of a call that was turned away
-	if strings.HasPrefix(about.FullMethod, "/tensorflow.serving.") {
+	if own(about.FullMethod) {
 		return handle(service, stream)
 	}
 	ctx, cancel := until(s.closing, stream.Context())
 	defer cancel()
-	inner := &receivingStream{ServerStream: stream, ctx: ctx}
 	headers, _ := metadata.FromIncomingContext(ctx)
-	if refused := s.guard.Admit(first(headers, authorizationKey)); refused != nil {
-		_ = stream.SetHeader(metadata.Pairs(requestIDKey, newRequestID()))
+	if refused := s.guard.Admit(security.Authorization(headers.Get(authorizationKey))); refused != nil {
+		_ = stream.SetHeader(metadata.Pairs(requestIDKey, telemetry.NewRequestID()))
 		return refused.Status()
 	}
-	return handle(service, inner)
+	call.Welcome()
+	return handle(service, &libraryStream{ServerStream: stream, ctx: ctx, call: call})
 }
 
+// own is whether a method is answered here and not by a library; one that is not there is.
+func own(method string) bool { return !strings.HasPrefix(method, "/grpc.reflection.") }
+
 // guard bounds what those without a key have open.
-func (d *healthDoor) guard(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	defer received(stream.Context())
+func (d *healthDoor) guard(service any, stream grpc.ServerStream, handle grpc.StreamHandler) error {
 	ctx, cancel := until(d.closing, stream.Context())
 	defer cancel()
 	leave, entered := d.strangers.enter(ctx)
@@ -144,8 +157,16 @@ func (d *healthDoor) guard(service any, stream grpc.ServerStream, _ *grpc.Stream
 		return tooMany()
 	}
 	defer leave()
-	return handle(service, &receivingStream{ServerStream: stream, ctx: ctx})
+	return handle(service, &healthStream{ServerStream: stream, ctx: ctx})
 }
+
+// healthStream ends with its door.
+type healthStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *healthStream) Context() context.Context { return s.ctx }
 
 // until ends a library's streams, which may last as long as their callers like, with the door they came through.
 func until(closing, ctx context.Context) (context.Context, context.CancelFunc) {

@@ -125,6 +125,9 @@ type arrival struct {
 	arrivals *arrivals
 }
 
+// NetConn is the connection below.
+func (c *arrival) NetConn() net.Conn { return c.Conn }
+
 func (c *arrival) SetDeadline(at time.Time) error {
 	a := c.arrivals
 	a.mutex.Lock()

@@ -31,6 +31,11 @@ func (s *Server) score(c *call, message *frame) (any, *refusal.Refusal) {
 		message.data.Free()
 		return nil, refused
 	}
+	if refused := weigh(c.method, message.data); refused != nil {
+		message.data.Free()
+		return nil, refused
+	}
+	c.intake.Admitted() // the line has its own bound
 	answer, refused := s.device.Score(c.ctx, device.Call{
 		Method: c.method, Message: message.data, Certified: certified, Arrived: c.arrived, Waiting: c.sendHeader,
 	})

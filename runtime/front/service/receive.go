@@ -1,111 +1,212 @@
 package service
 
 import (
-	"container/list"
 	"context"
-	"strings"
-	"sync"
-	"time"
+	"encoding/binary"
+	"io"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
+	"google.golang.org/protobuf/proto"
+
+	"accelform/front/intake"
+	"accelform/front/refusal"
 )
 
-// A call's message has to arrive within a time of its own: a client that sends a byte now and then would otherwise hold
-// its stream, and what has arrived of the message, for as long as it likes.
+const (
+	// longestRequest is what a message may have that is no picture or tensor: to reload, for status, metadata, reflection.
+	longestRequest = 64 << 10
+	// longestQuestion is what who has no key may ask of health.
+	longestQuestion = 4 << 10
+	// inflatedAtOnce is by how much an inflated message grows.
+	inflatedAtOnce = 32 << 10
+)
 
-type receiveKey struct{}
-
-// receiving are the calls whose messages have not arrived, oldest first. One clock looks after all of them, since a
-// timer for each call would cost more than the rest of what is done for it here.
-type receiving struct {
-	limit time.Duration
-	look  time.Duration
-
-	mu      sync.Mutex
-	calls   list.List // of *incoming
-	running bool
+// wireStream is gRPC's own side of a call. Its reader, unlike RecvMsg, shows a message's length before making room.
+type wireStream interface {
+	ReadMessageHeader(header []byte) error
+	Read(count int) (mem.BufferSlice, error)
+	RecvCompress() string
 }
 
-type incoming struct {
-	calls  *receiving
-	entry  *list.Element // nil once the message is there
-	late   time.Time
-	cancel context.CancelFunc
-}
-
-func newReceiving(limit time.Duration) *receiving {
-	return &receiving{limit: limit, look: max(min(limit/10, time.Second), time.Millisecond)}
-}
-
-// begin is gRPC's tap: a call's headers are there.
-func (r *receiving) begin(ctx context.Context, about *tap.Info) (context.Context, error) {
-	if strings.LastIndexByte(about.FullMethodName, '/') < 1 {
-		// gRPC would answer without any handler, so that nobody would say that the call is over.
-		return ctx, status.Error(codes.Unimplemented, "a method's name is /SERVICE/METHOD")
+// receive reads a message of at most `limit` bytes, also when it is inflated, and no more of it than there is room for.
+// io.EOF means that the caller has ended instead.
+func receive(ctx context.Context, limit int) (mem.BufferSlice, error) {
+	call := intake.Of(ctx)
+	wire, is := grpc.ServerTransportStreamFromContext(ctx).(wireStream)
+	if !is || call == nil {
+		return nil, refusal.Internal("the call did not come by a door").Status()
 	}
-	ctx, cancel := context.WithCancel(ctx) // gRPC ends its own context, and so this one, with the call
-	call := &incoming{calls: r, late: time.Now().Add(r.limit), cancel: cancel}
-	r.mu.Lock()
-	call.entry = r.calls.PushBack(call)
-	if !r.running {
-		r.running = true
-		go r.watch()
+	var header [5]byte
+	if err := wire.ReadMessageHeader(header[:]); err != nil {
+		return nil, err
 	}
-	r.mu.Unlock()
-	return context.WithValue(ctx, receiveKey{}, call), nil
+	length := binary.BigEndian.Uint32(header[1:])
+	if int64(length) > int64(limit) {
+		return nil, tooLong(limit)
+	}
+	if !call.Room(int(length)) {
+		return nil, intake.Full().Status()
+	}
+	data, err := wire.Read(int(length))
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch header[0] {
+	case 0:
+		return data, nil
+	case 1:
+		defer data.Free()
+		return inflated(data, wire.RecvCompress(), limit, call)
+	}
+	data.Free()
+	return nil, status.Errorf(codes.Internal, "a message's first byte is 0 or 1, not %d", header[0])
 }
 
-// watch ends calls whose time is over; it goes when there is none to watch.
-func (r *receiving) watch() {
-	ticker := time.NewTicker(r.look)
-	defer ticker.Stop()
-	for now := range ticker.C {
-		r.mu.Lock()
-		for front := r.calls.Front(); front != nil; front = r.calls.Front() {
-			oldest := front.Value.(*incoming)
-			if now.Before(oldest.late) {
-				break
-			}
-			r.calls.Remove(front)
-			oldest.entry = nil
-			oldest.cancel()
+// inflated counts what it makes as a part of what the call holds.
+func inflated(data mem.BufferSlice, by string, limit int, call *intake.Call) (mem.BufferSlice, error) {
+	if by == "" || by == encoding.Identity {
+		return nil, status.Error(codes.Internal, "a compressed message needs grpc-encoding")
+	}
+	compressor := encoding.GetCompressor(by)
+	if compressor == nil {
+		return nil, status.Error(codes.Unimplemented, "messages may be compressed with gzip or deflate")
+	}
+	packed := data.Reader()
+	defer packed.Close()
+	source, err := compressor.Decompress(packed)
+	if err != nil {
+		return nil, notPacked()
+	}
+	var found mem.BufferSlice
+	for size := 0; ; {
+		part := mem.DefaultBufferPool().Get(inflatedAtOnce)
+		count, err := fill(source, (*part)[:min(inflatedAtOnce, limit+1-size)])
+		if size += count; count > 0 {
+			*part = (*part)[:count]
+			found = append(found, mem.NewBuffer(part, mem.DefaultBufferPool()))
+		} else {
+			mem.DefaultBufferPool().Put(part)
 		}
-		if r.calls.Len() == 0 {
-			r.running = false
-			r.mu.Unlock()
-			return
+		switch {
+		case size > limit:
+			err = tooLong(limit)
+		case err == io.EOF:
+			return found, nil
+		case err != nil:
+			err = notPacked()
+		case !call.Take(inflatedAtOnce):
+			err = intake.Full().Status()
+		default:
+			continue
 		}
-		r.mu.Unlock()
+		found.Free()
+		return nil, err
 	}
 }
 
-// received ends the time of a call whose message is there.
-func received(ctx context.Context) {
-	call, ok := ctx.Value(receiveKey{}).(*incoming)
-	if !ok {
-		return
+// fill reads until `into` is full; the error is the source's own.
+func fill(source io.Reader, into []byte) (count int, err error) {
+	for count < len(into) && err == nil {
+		var more int
+		more, err = source.Read(into[count:])
+		count += more
 	}
-	call.calls.mu.Lock()
-	defer call.calls.mu.Unlock()
-	if call.entry != nil {
-		call.calls.calls.Remove(call.entry)
-		call.entry = nil
+	return count, err
+}
+
+func notPacked() error {
+	return status.Error(codes.InvalidArgument, "the message is not compressed as it claims")
+}
+
+func tooLong(limit int) error {
+	return status.Errorf(codes.ResourceExhausted, "a message to this method has at most %d bytes, also when inflated", limit)
+}
+
+// receiveShort reads one message of a few bytes into a protobuf.
+func receiveShort(ctx context.Context, limit int, into proto.Message) (length int, err error) {
+	data, err := receive(ctx, limit)
+	if err != nil {
+		return 0, err
+	}
+	defer data.Free()
+	content := data.Materialize()
+	if proto.Unmarshal(content, into) != nil {
+		name := into.ProtoReflect().Descriptor().Name()
+		return 0, status.Errorf(codes.InvalidArgument, "the message is not a %s", name)
+	}
+	return len(content), nil
+}
+
+// ended sees to it that nothing follows the one message of a call.
+func ended(ctx context.Context) error {
+	wire, is := grpc.ServerTransportStreamFromContext(ctx).(wireStream)
+	if !is {
+		return nil
+	}
+	var header [5]byte
+	switch err := wire.ReadMessageHeader(header[:]); err {
+	case nil:
+		return status.Error(codes.Internal, "two messages came, and this method takes one")
+	case io.EOF:
+		return nil
+	default:
+		return err
 	}
 }
 
-// receivingStream ends the time with the first message that a library's handler reads.
-type receivingStream struct {
+// broken is the status of a call that ends without a whole message.
+func broken(ctx context.Context, err error) error {
+	if why := intake.Of(ctx).Why(); why != nil {
+		return why.Status()
+	}
+	if over := ctx.Err(); over != nil {
+		return status.FromContextError(over).Err()
+	}
+	if told, is := status.FromError(err); is {
+		return told.Err()
+	}
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return status.Error(codes.Internal, "the call ended before its message")
+	}
+	return status.Error(codes.Internal, err.Error())
+}
+
+// libraryStream is a stream of a handler that is a library's: its messages are short ones, and its replies have to be
+// read.
+type libraryStream struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx  context.Context
+	call *intake.Call
 }
 
-func (s *receivingStream) Context() context.Context { return s.ctx }
+func (s *libraryStream) Context() context.Context { return s.ctx }
 
-func (s *receivingStream) RecvMsg(into any) error {
-	err := s.ServerStream.RecvMsg(into)
-	received(s.ServerStream.Context())
-	return err
+func (s *libraryStream) RecvMsg(into any) error {
+	message, is := into.(proto.Message)
+	if !is {
+		return refusal.Internal("a library reads something that is no protobuf").Status()
+	}
+	_, err := receiveShort(s.ServerStream.Context(), longestRequest, message)
+	s.call.Arrived()
+	s.call.Admitted()
+	if err == io.EOF {
+		return err
+	}
+	if err != nil {
+		return broken(s.ServerStream.Context(), err)
+	}
+	return nil
+}
+
+func (s *libraryStream) SendMsg(message any) error {
+	s.call.Sending(true)
+	defer s.call.Sending(false)
+	return s.ServerStream.SendMsg(message)
 }

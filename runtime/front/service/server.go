@@ -10,19 +10,18 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	_ "google.golang.org/grpc/encoding/gzip" // clients may compress
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	"accelform/front/device"
+	"accelform/front/intake"
 	"accelform/front/security"
 	"accelform/front/settings"
 	"accelform/front/telemetry"
 )
 
 const (
-	maxHeaderBytes = 16 << 10
 	// A client that pings more often than this, or sends nothing for idle, is sent away; old clients drop their
 	// channel after two minutes themselves.
 	pingAtMost = 10 * time.Second
@@ -63,6 +62,7 @@ type Parts struct {
 	Traces       *telemetry.Traces
 	Guard        *security.Guard
 	Device       *device.Device
+	Ledger       *intake.Ledger
 	Certificates *security.Certificates // nil: no TLS
 }
 
@@ -77,41 +77,52 @@ func New(p Parts) *Server {
 	s.door = &healthDoor{source: s.health, strangers: new(strangers), closing: closing}
 	options := append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
-		grpc.MaxRecvMsgSize(p.Settings.MaxRequestBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.MaxHeaderListSize(maxHeaderBytes),
-		grpc.MaxConcurrentStreams(uint32(p.Settings.MaxConcurrentStreams)),
-		grpc.ConnectionTimeout(settings.Seconds(p.Settings.HandshakeTimeoutSeconds)),
-		grpc.InTapHandle(newReceiving(settings.Seconds(p.Settings.ReceiveTimeoutSeconds)).begin),
-		grpc.InitialWindowSize(streamWindow),
-		grpc.InitialConnWindowSize(connectionWindow),
-		grpc.ReadBufferSize(buffer),
-		grpc.WriteBufferSize(buffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idle}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAtMost, PermitWithoutStream: true}),
-		grpc.UnknownServiceHandler(s.unary(telemetry.Other, unknown)),
+		grpc.UnknownServiceHandler(s.unary(telemetry.Other, 0, unknown)),
 		grpc.StreamInterceptor(s.guardStream),
 	}, p.Traces.ServerOptions()...)
+	var secure credentials.TransportCredentials
 	if p.Certificates != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(p.Certificates.Config("h2"))))
+		secure = credentials.NewTLS(p.Certificates.Config("h2"))
 	}
-	s.grpc = grpc.NewServer(options...)
+	s.grpc = grpc.NewServer(append(options, s.bounds(p.Ledger, secure)...)...)
 	s.register()
 	s.Update()
 	return s
 }
 
+// bounds are what every port of gRPC has: its way in, limits, windows and times.
+func (s *Server) bounds(ledger *intake.Ledger, secure credentials.TransportCredentials) []grpc.ServerOption {
+	handshake := settings.Seconds(s.settings.HandshakeTimeoutSeconds)
+	door := intake.NewDoor(ledger, handshake, settings.Seconds(s.settings.ReceiveTimeoutSeconds))
+	return []grpc.ServerOption{
+		grpc.Creds(door.Credentials(secure)),
+		grpc.InTapHandle(door.Tap),
+		grpc.ReadBufferSize(0), // the door has one, and has to see each frame when gRPC does
+		grpc.WriteBufferSize(buffer),
+		grpc.SharedWriteBuffer(true),
+		grpc.MaxHeaderListSize(intake.TransportHeaders),
+		grpc.MaxConcurrentStreams(uint32(s.settings.MaxConcurrentStreams)),
+		grpc.ConnectionTimeout(handshake),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connectionWindow),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAtMost, PermitWithoutStream: true}),
+	}
+}
+
 func (s *Server) register() {
+	longest := s.settings.MaxRequestBytes
 	s.grpc.RegisterService(describe(predictionService, map[string]grpc.StreamHandler{
-		"Predict":          s.unary("Predict", s.score),
-		"Classify":         s.unary("Classify", s.score),
-		"Regress":          s.unary("Regress", s.score),
-		"MultiInference":   s.unary("MultiInference", s.score),
-		"GetModelMetadata": s.unary("GetModelMetadata", s.getModelMetadata),
+		"Predict":          s.unary("Predict", longest, s.score),
+		"Classify":         s.unary("Classify", longest, s.score),
+		"Regress":          s.unary("Regress", longest, s.score),
+		"MultiInference":   s.unary("MultiInference", longest, s.score),
+		"GetModelMetadata": s.unary("GetModelMetadata", longestRequest, s.getModelMetadata),
 	}), s)
 	s.grpc.RegisterService(describe(modelService, map[string]grpc.StreamHandler{
-		"GetModelStatus":            s.unary("GetModelStatus", s.getModelStatus),
-		"HandleReloadConfigRequest": s.unary("HandleReloadConfigRequest", s.handleReload),
+		"GetModelStatus":            s.unary("GetModelStatus", longestRequest, s.getModelStatus),
+		"HandleReloadConfigRequest": s.unary("HandleReloadConfigRequest", longestRequest, s.handleReload),
 	}), s)
 	s.door.register(s.grpc)
 	reflection.Register(s.grpc)

@@ -36,6 +36,7 @@ type Settings struct {
 	MaxRequestWaitTimeMs    int     `json:"max_request_wait_time_ms"`
 	ScoringTimeoutMs        int     `json:"scoring_timeout_ms"`
 	MaxRequestBytes         int     `json:"max_request_bytes"`
+	MaxReceivedBytes        int     `json:"max_received_bytes"`
 	MaxConnections          int     `json:"max_connections"`
 	MaxConcurrentStreams    int     `json:"max_concurrent_streams"`
 	HandshakeTimeoutSeconds float64 `json:"handshake_timeout_seconds"`
@@ -70,6 +71,17 @@ func Read(from io.Reader) (*Settings, error) {
 		return nil, fmt.Errorf("cannot read the settings that accelform_runtime.server hands over: %w", err)
 	}
 	return &found, nil
+}
+
+// leastReceived is the least budget for requests that are being received.
+const leastReceived = 32 << 20
+
+// ReceivedBytes is max_received_bytes, or what 0 stands for.
+func (s *Settings) ReceivedBytes() int64 {
+	if s.MaxReceivedBytes > 0 {
+		return int64(s.MaxReceivedBytes)
+	}
+	return max(leastReceived, 3*int64(s.MaxRequestBytes))
 }
 
 // Seconds turns a setting in seconds into a duration.

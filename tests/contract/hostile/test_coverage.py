@@ -71,6 +71,8 @@ def wrong(good: str) -> dict[str, Metadata]:
         "twice-bearer": ((key, f"Bearer Bearer {good}"),),
         "another-header": (("x-api-key", good), ("proxy-authorization", f"Bearer {good}")),
         "wrong-first": ((key, "Bearer wrong"), (key, f"Bearer {good}")),
+        "right-first": ((key, f"Bearer {good}"), (key, "Bearer wrong")),
+        "right-twice": ((key, f"Bearer {good}"), (key, f"Bearer {good}")),
         "a-megabyte-less": ((key, "Bearer " + "x" * 10_000),),
         "bytes": ((key, "Bearer \x01\x7f"),),
         "binary-header": (("authorization-bin", "QUJD"),),

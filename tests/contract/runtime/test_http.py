@@ -88,7 +88,7 @@ def test_columns(door, image):
 
 def test_times_are_headers(service, door, image, eventually):
     """What gRPC tells in trailing metadata are headers over HTTP, and the log line is as gRPC's."""
-    answer = door.ask(f"{MODEL}:predict", rows_of(image()), x_request_id="mine\t{}")
+    answer = door.ask(f"{MODEL}:predict", rows_of(image()), x_request_id='mine\t"')
 
     assert float(answer.headers["x-accelform-fpga-latency-ms"]) == pytest.approx(1.78)
     assert {"x-accelform-measured-ms", "x-accelform-engine", "x-accelform-number-format"} <= answer.headers.keys()

@@ -47,6 +47,7 @@ def test_settings_are_public():
         "max_concurrent_streams",
         "max_connections",
         "max_queue",
+        "max_received_bytes",
         "max_request_bytes",
         "max_request_wait_time_ms",
         "metrics_open",
