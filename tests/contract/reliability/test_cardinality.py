@@ -16,7 +16,7 @@ from tests.support.side_door import rows_of, side_door
 
 from accelform_runtime.protocol import PREDICTION_SERVICE, management_pb2
 
-LONG = "long" * 25_000
+LONG = "x" * 60_000  # a request that brings no picture has 64 KiB
 LONGEST_LINE = 8192
 FORGED = 'x"}\n{"time": "now", "event": "forged"}\r\n\x1b[31m\u2028'
 
