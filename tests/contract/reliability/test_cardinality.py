@@ -16,7 +16,7 @@ from tests.support.side_door import rows_of, side_door
 
 from accelform_runtime.protocol import PREDICTION_SERVICE, management_pb2
 
-LONG = "x" * 60_000  # a request that brings no picture has 64 KiB
+LONG = "long" * 7_500  # twice in a request that brings no picture, which has 64 KiB
 LONGEST_LINE = 8192
 FORGED = 'x"}\n{"time": "now", "event": "forged"}\r\n\x1b[31m\u2028'
 
