@@ -41,6 +41,7 @@ MAGIC: Final = (
 )
 _START_OF_SCAN: Final = b"\xff\xda"
 _ARITHMETIC: Final = (b"\xff\xc9", b"\xff\xca", b"\xff\xcb", b"\xff\xcd", b"\xff\xce", b"\xff\xcf")
+_ARITHMETIC_WEIGHT: Final = 8
 _SUBSAMPLED: Final = {"Gray": 1.0, "420": 1.5, "411": 1.5, "422": 2.0, "440": 2.0}
 """Values that a JPEG stores for each pixel, where it is not one of each colour."""
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -94,11 +95,11 @@ def damaged(kind: str) -> InvalidImage:
 
 def bare_png(data: bytes) -> bytes:
     """The PNG without texts, profiles and further frames, none of which its pixels depend on. Raises InvalidImage."""
-    kept = [data[:8]]
-    for name, start, end in _chunks(data):
-        if name in _CHUNKS:
-            kept.append(data[start:end])
-    return b"".join([*kept, b"\0\0\0\0IEND\xaeB`\x82"])
+    chunks = list(_chunks(data))
+    if all(name in _CHUNKS for name, _, _ in chunks):
+        return data
+    kept = [data[start:end] for name, start, end in chunks if name in _CHUNKS]
+    return b"".join([data[:8], *kept, b"\0\0\0\0IEND\xaeB`\x82"])
 
 
 def bare_jpeg(data: bytes) -> bytes:
@@ -121,7 +122,10 @@ def _jpeg(data: bytes) -> Header:
     except ValueError:  # damaged, or odd: what is odd may be decoded all the same, and its header is there
         height, width, colours, subsampling = *_frame(data), "", ""
     check_size(width, height)
-    passes = scans * (8 if any(mark in data for mark in _ARITHMETIC) else 1)
+    passes = scans
+    # To look for it takes longer than to decode a small image, so that it is looked for where it would matter.
+    if width * height * scans * _ARITHMETIC_WEIGHT > MAX_SCANNED_PIXELS and any(mark in data for mark in _ARITHMETIC):
+        passes *= _ARITHMETIC_WEIGHT
     if width * height * passes > MAX_SCANNED_PIXELS:
         raise InvalidImage(
             f"the JPEG image is {width} x {height} pixels in {scans} scans; at most {MAX_SCANNED_PIXELS} pixels times "

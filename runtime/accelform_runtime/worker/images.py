@@ -20,7 +20,11 @@ Room = Callable[[int], Any]
 """Gives memory for so many bytes, as a buffer that can be written."""
 
 
-def decode(data: bytes, room: Room = bytearray, header: headers.Header | None = None) -> NDArray[np.uint8]:
+def _new_room(size: int) -> NDArray[np.uint8]:
+    return np.empty(size, np.uint8)
+
+
+def decode(data: bytes, room: Room = _new_room, header: headers.Header | None = None) -> NDArray[np.uint8]:
     """The image in `data` as uint8 [height, width, 3], RGB, in memory that `room` gives; `header` where it was read.
 
     Raises InvalidImage when `data` is no JPEG, PNG, GIF or BMP, is damaged or cut short, is animated, or would cost

@@ -28,9 +28,13 @@ def decode(data: bytes, header: headers.Header, pixels: NDArray[np.uint8]) -> No
             if image.size != (header.width, header.height):
                 raise headers.damaged(header.kind)
             image.load()
+            inverted = "adobe" in image.info
+            if header.height <= ROWS_AT_ONCE:
+                pixels[:] = _rgb(image, inverted=inverted)
+                return
             for top in range(0, header.height, ROWS_AT_ONCE):
                 end = min(header.height, top + ROWS_AT_ONCE)
-                pixels[top:end] = _rgb(image.crop((0, top, header.width, end)), inverted="adobe" in image.info)
+                pixels[top:end] = _rgb(image.crop((0, top, header.width, end)), inverted=inverted)
     except InvalidImage:
         raise
     except Exception as error:  # decoders raise whatever the damage leads them to
@@ -74,4 +78,4 @@ def _rgb(image: Image.Image, *, inverted: bool) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):
         high = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
         return np.repeat(high[..., np.newaxis], 3, axis=-1)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
