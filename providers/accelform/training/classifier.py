@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from accelform.featurizers.families import Family
+from accelform.featurizers.families import FAMILIES, Family
 from accelform.featurizers.weights.arrays import checked
 from accelform.training.backend import keras, tf
 from accelform_runtime.numerics.quantiser import Floats
 
 
+@keras.saving.register_keras_serializable(package="accelform")  # type: ignore[untyped-decorator, unused-ignore]
 class Classifier(keras.layers.Layer):  # type: ignore[misc, name-defined, unused-ignore]
     """features · weights + biases, then softmax where the family's default classifier ends in probabilities.
 
@@ -24,6 +25,12 @@ class Classifier(keras.layers.Layer):  # type: ignore[misc, name-defined, unused
         super().__init__(name=name, dtype="float32")
         self.supports_jit = False
         self.classes = classes
+        self._made_of = {
+            "family": family.name,
+            "classes": classes,
+            "width_divisor": width_divisor,
+            "logits": logits,
+        }
         self._expected = family.classifier_variables(classes, width_divisor=width_divisor)
         self._softmax = family.softmax and not logits
         self._values = [
@@ -34,6 +41,18 @@ class Classifier(keras.layers.Layer):  # type: ignore[misc, name-defined, unused
             )
             for variable, shape in self._expected.items()
         ]
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` makes the layer of again, in a model that Keras saved."""
+        return {"name": self.name, "trainable": self.trainable, **self._made_of}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Classifier:
+        trainable, family = config["trainable"], FAMILIES[config["family"]]
+        rest = {key: value for key, value in config.items() if key not in ("trainable", "family")}
+        layer = cls(family, **rest)
+        layer.trainable = trainable
+        return layer
 
     def call(self, features: Any) -> Any:
         weights, biases = self._values

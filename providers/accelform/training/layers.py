@@ -6,14 +6,17 @@ so the same arrays fit a network in float32 and one in block floating point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from accelform.featurizers.weights.keras_names import own_layer
 from accelform.training import arithmetic as ops
 from accelform.training.backend import keras, tf
 from accelform.training.folding import fold, normalised_scale
 from accelform.training.quantiser import pointwise, quantise
+from accelform_runtime.network.network import step_as_dict, step_from_dict
 from accelform_runtime.network.steps import (
     IMAGE,
     Add,
@@ -28,7 +31,10 @@ from accelform_runtime.network.steps import (
     Normalise,
     Step,
 )
-from accelform_runtime.numerics.format import NumberFormat
+from accelform_runtime.numerics.format import NumberFormat, format_from_dict
+
+QUANTISED = "/quantised"
+"""What stands behind a value's name in that of the layer that rounds it."""
 
 IN_CHANNELS = 2
 """The axis of HWIO weights whose values form blocks."""
@@ -54,21 +60,82 @@ class Settings:
     widened_by: int = 1
     in_order: bool = False
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, read back by `from_dict`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {
+            "number_format": self.number_format.as_dict()
+        }
 
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Settings:
+        """The settings that `as_dict` (or JSON of it) describes."""
+        return cls(**{**plain, "number_format": format_from_dict(plain["number_format"])})
+
+
+@keras.saving.register_keras_serializable(package="accelform")  # type: ignore[untyped-decorator, unused-ignore]
 class StepLayer(keras.layers.Layer):  # type: ignore[misc, name-defined, unused-ignore]
     """A step without variables; `compute` turns the maps it reads into the maps it gives."""
 
     takes_training = False
 
     def __init__(
-        self, name: str, maps: Maps, settings: Settings, compute: Callable[[Sequence[Any]], Any] | None = None
+        self,
+        name: str,
+        maps: Maps,
+        settings: Settings,
+        compute: Callable[[Sequence[Any]], Any] | None = None,
+        *,
+        step: Step | None = None,
     ) -> None:
-        """`maps` is what the step gives."""
-        super().__init__(name=name.replace("/", "."), dtype="float32")
+        """`maps` is what the step gives; without a step the layer rounds the value of that name."""
+        super().__init__(name=own_layer(name), dtype="float32")
         # XLA would fuse, and round, in an order of its own.
         self.supports_jit = False
-        self._maps, self._settings = maps, settings
+        self._maps, self._settings, self._value = maps, settings, name
         self._compute = compute
+        self._described = None if step is None else step_as_dict(step)
+        self._trained_as: bool | None = None
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` makes the layer of again, in a model that Keras saved."""
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "value": self._value,
+            "step": self._described,
+            "maps": asdict(self._maps),
+            "settings": self._settings.as_dict(),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> StepLayer:
+        maps, settings = Maps(**config["maps"]), Settings.from_dict(config["settings"])
+        if config["step"] is None:
+            layer = quantise_layer(config["value"].removesuffix(QUANTISED), maps, settings)
+        else:
+            layer = make_layer(step_from_dict(config["step"]), maps, settings)
+        layer.set_trainable(bool(config["trainable"]))
+        return layer
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradient descent changes the variables, and training batches the running statistics."""
+        return bool(keras.layers.Layer.trainable.fget(self))
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if self.set_trainable(value):
+            warn_compiled(self._value, value)
+
+    def set_trainable(self, value: bool) -> bool:
+        """Sets it; returns whether a training step that was compiled before goes on with the contrary."""
+        keras.layers.Layer.trainable.fset(self, value)
+        return self._trained_as not in (None, value)
+
+    def _note_training(self, training: bool) -> None:
+        """Remembers what a compiled training step was made with: it never asks again."""
+        if training and tf.inside_function():
+            self._trained_as = self.trainable
 
     def compute_output_spec(self, sources: Sequence[Any], training: bool = False) -> Any:
         # Known without a trace of `call`, which would take seconds for a deep network.
@@ -105,13 +172,14 @@ class StepLayer(keras.layers.Layer):  # type: ignore[misc, name-defined, unused-
         return mean, variance
 
 
+@keras.saving.register_keras_serializable(package="accelform")  # type: ignore[untyped-decorator, unused-ignore]
 class ConvolutionLayer(StepLayer):
     """Maps already quantised, weights quantised with batch norm folded in, bias, rounding, ReLU."""
 
     takes_training = True
 
     def __init__(self, step: Convolution, maps: Maps, settings: Settings) -> None:
-        super().__init__(step.name, maps, settings)
+        super().__init__(step.name, maps, settings, step=step)
         self._step = step
         self._held_divided_by = 1 if step.source == IMAGE else settings.widened_by
 
@@ -130,6 +198,7 @@ class ConvolutionLayer(StepLayer):
         return dict(zip(self._step.variables(), values, strict=True))
 
     def call(self, sources: Sequence[Any], training: bool = False) -> Any:
+        self._note_training(training)
         (maps,), step, fmt = sources, self._step, self._settings.number_format
         weights = tf.convert_to_tensor(self._weights_variable)
         bias = None if self._biases is None else tf.convert_to_tensor(self._biases)
@@ -158,13 +227,14 @@ class ConvolutionLayer(StepLayer):
         return ops.convolve(maps, weights, self._step.window)
 
 
+@keras.saving.register_keras_serializable(package="accelform")  # type: ignore[untyped-decorator, unused-ignore]
 class AffineLayer(StepLayer):
     """A batch norm that no convolution precedes, in the point-wise type."""
 
     takes_training = True
 
     def __init__(self, step: Affine, maps: Maps, settings: Settings) -> None:
-        super().__init__(step.name, maps, settings)
+        super().__init__(step.name, maps, settings, step=step)
         self._step = step
 
     def build(self, _: Any) -> None:
@@ -175,6 +245,7 @@ class AffineLayer(StepLayer):
         return dict(zip(self._step.variables(), self._norm, strict=True))
 
     def call(self, sources: Sequence[Any], training: bool = False) -> Any:
+        self._note_training(training)
         (maps,), fmt = sources, self._settings.number_format
         gamma, beta, mean, variance = self._norm
         if training and self.trainable and self._settings.batch_statistics:
@@ -185,11 +256,12 @@ class AffineLayer(StepLayer):
         return ops.relu(total) if self._step.relu else total
 
 
+@keras.saving.register_keras_serializable(package="accelform")  # type: ignore[untyped-decorator, unused-ignore]
 class NormaliseLayer(StepLayer):
     """ParseNet's L2 normalisation over channels."""
 
     def __init__(self, step: Normalise, maps: Maps, settings: Settings) -> None:
-        super().__init__(step.name, maps, settings)
+        super().__init__(step.name, maps, settings, step=step)
         self._step = step
 
     def build(self, _: Any) -> None:
@@ -205,6 +277,16 @@ class NormaliseLayer(StepLayer):
         return pointwise(result, fmt=self._settings.number_format)
 
 
+def warn_compiled(name: str, trainable: bool) -> None:
+    """Of layers that were frozen or unfrozen behind the back of a training step."""
+    warnings.warn(
+        f"{name.partition('/')[0]} was {'unfrozen' if trainable else 'frozen'} after a model had been trained with it. "
+        f"A compiled model goes on as it was compiled, {'without training it' if trainable else 'training it'}: call "
+        "model.compile(...) again before model.fit(...).",
+        stacklevel=4,
+    )
+
+
 def make_layer(step: Step, maps: Maps, settings: Settings) -> StepLayer:
     """The layer of a step of any kind, which gives `maps`."""
     fmt = settings.number_format
@@ -214,24 +296,27 @@ def make_layer(step: Step, maps: Maps, settings: Settings) -> StepLayer:
         return AffineLayer(step, maps, settings)
     if isinstance(step, Normalise):
         return NormaliseLayer(step, maps, settings)
+    return StepLayer(step.name, maps, settings, _computing(step, fmt), step=step)
+
+
+def _computing(step: Step, fmt: NumberFormat) -> Callable[[Sequence[Any]], Any]:
+    """What a step without variables computes."""
     if isinstance(step, MaxPool):
-        return StepLayer(step.name, maps, settings, lambda sources: ops.max_pool(sources[0], step.window))
+        return lambda sources: ops.max_pool(sources[0], step.window)
     if isinstance(step, AveragePool):
-        return StepLayer(
-            step.name, maps, settings, lambda sources: pointwise(ops.average_pool(sources[0], step.window), fmt=fmt)
-        )
+        return lambda sources: pointwise(ops.average_pool(sources[0], step.window), fmt=fmt)
     if isinstance(step, Mean):
-        return StepLayer(step.name, maps, settings, lambda sources: pointwise(ops.spatial_mean(sources[0]), fmt=fmt))
+        return lambda sources: pointwise(ops.spatial_mean(sources[0]), fmt=fmt)
     if isinstance(step, Concat):
-        return StepLayer(step.name, maps, settings, lambda sources: tf.concat(list(sources), axis=-1))
+        return lambda sources: tf.concat(list(sources), axis=-1)
     assert isinstance(step, Add)
-    return StepLayer(step.name, maps, settings, lambda sources: _added(step, sources, fmt))
+    return lambda sources: _added(step, sources, fmt)
 
 
 def quantise_layer(value: str, maps: Maps, settings: Settings) -> StepLayer:
     """Rounds the maps of `value` once for all convolutions that read them."""
     fmt = settings.number_format
-    return StepLayer(f"{value}/quantised", maps, settings, lambda sources: quantise(sources[0], fmt=fmt, axis=-1))
+    return StepLayer(f"{value}{QUANTISED}", maps, settings, lambda sources: quantise(sources[0], fmt=fmt, axis=-1))
 
 
 def _added(step: Add, sources: Sequence[Any], fmt: NumberFormat) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from accelform.featurizers.weights.arrays import checked
 from accelform.training.backend import keras, tf
-from accelform.training.layers import Settings, make_layer, quantise_layer
+from accelform.training.layers import Settings, make_layer, quantise_layer, warn_compiled
 from accelform_runtime.network.network import Network
 from accelform_runtime.network.steps import IMAGE, Convolution
 from accelform_runtime.numerics.quantiser import Floats
@@ -76,8 +76,9 @@ class NetworkLayers:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        for layer in self.by_step.values():
-            layer.trainable = value
+        behind = [layer.set_trainable(value) for layer in self.by_step.values()]
+        if any(behind):
+            warn_compiled(self.network.name, value)
 
     def assign(self, arrays: Mapping[str, Floats], *, origin: str) -> None:
         """Takes over the network's variables from `arrays`; others that it holds are passed over.

@@ -139,7 +139,7 @@ class Network:
             "name": self.name,
             "image": asdict(self.image),
             "width_divisor": self.width_divisor,
-            "steps": [{"kind": type(step).__name__, **asdict(step)} for step in self.steps],
+            "steps": [step_as_dict(step) for step in self.steps],
             "outputs": [asdict(output) for output in self.outputs],
         }
 
@@ -155,7 +155,7 @@ class Network:
                 name=str(plain["name"]),
                 image=Maps(**plain["image"]),
                 width_divisor=int(plain["width_divisor"]),
-                steps=tuple(_step(dict(row)) for row in plain["steps"]),
+                steps=tuple(step_from_dict(row) for row in plain["steps"]),
                 outputs=tuple(Output(**{**row, "shape": tuple(row["shape"])}) for row in plain["outputs"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -191,7 +191,18 @@ def _need(step: Step, fits: bool, what: str, maps: Maps) -> None:
         raise NetworkInvalid(f"{step.name} {what}; it reads {maps.height} x {maps.width} x {maps.channels}")
 
 
-def _step(row: dict[str, Any]) -> Step:
+def step_as_dict(step: Step) -> dict[str, Any]:
+    """Plain data, read back by `step_from_dict`."""
+    return {"kind": type(step).__name__, **asdict(step)}
+
+
+def step_from_dict(plain: Mapping[str, Any]) -> Step:
+    """The step that `step_as_dict` (or JSON of it) describes.
+
+    Raises:
+        KeyError, TypeError, AttributeError: the description is incomplete.
+    """
+    row = dict(plain)
     kind = KINDS[row.pop("kind")]
     if row.get("window") is not None:
         row["window"] = Window(**{key: tuple(value) for key, value in row["window"].items()})

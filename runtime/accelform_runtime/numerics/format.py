@@ -138,11 +138,15 @@ def load_profile(name: str) -> NumberFormat:
     if name not in profile_names():
         raise UnknownProfile(f"there is no number format {name!r}; known: {', '.join(profile_names())}")
     text = (resources.files(__package__) / PROFILES / f"{name}.json").read_text(encoding="utf-8")
-    data = json.loads(text)
-    knobs: dict[str, dict[str, Any]] = data["knobs"]
+    return format_from_dict({"name": name, **json.loads(text)})
+
+
+def format_from_dict(plain: Mapping[str, Any]) -> NumberFormat:
+    """The number format that `as_dict` (or JSON of it) describes."""
+    knobs: Mapping[str, Mapping[str, Any]] = plain["knobs"]
     return NumberFormat(
-        name=name,
-        title=data["title"],
+        name=plain["name"],
+        title=plain["title"],
         provenance=MappingProxyType({knob: row["source"] for knob, row in knobs.items()}),
         **{knob: row["value"] for knob, row in knobs.items()},
     )
