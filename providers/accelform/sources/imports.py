@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from accelform import project
 from accelform.errors import ImportFailed, UnknownTensor, UnsupportedModel, UserError, WeightsUnreadable
@@ -25,7 +26,7 @@ from accelform.sources.importer.job import FACTS_FILE, FRONT_FILE, IMAGES_FOLDER
 from accelform.sources.process import LOG_FILE, Limits, run_importer, tensorflow_python
 
 FOLDER_VARIABLE = "ACCELFORM_IMPORTS"
-IMPORT_VERSION = 1
+IMPORT_VERSION = 2
 """Changes whenever the same files would be imported differently."""
 
 MAX_KEPT = 8
@@ -35,6 +36,22 @@ KEPT_FILES = (MODEL_FILE, FACTS_FILE, PREPROCESS_FILE, LOG_FILE)
 STALE_SECONDS = 3600
 
 Progress = Callable[[str], None]
+
+
+class Which(NamedTuple):
+    """What of a file is meant; None: what it says itself."""
+
+    input_tensors: Sequence[str] | None = None
+    output_tensors: Sequence[str] | None = None
+    signature: str | None = None
+    tags: Sequence[str] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            key: list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+            for key, value in self._asdict().items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +101,8 @@ def import_model(
     input_tensors: Sequence[str] | None,
     output_tensors: Sequence[str] | None,
     progress: Progress,
+    signature: str | None = None,
+    tags: Sequence[str] | None = None,
 ) -> Imported:
     """The import of these contents, from the kept ones or made now.
 
@@ -93,7 +112,8 @@ def import_model(
         ImportFailed: it took too much, or crashed.
     """
     kept = private_folder(imports_folder())
-    key = {"version": IMPORT_VERSION, "digest": digest, "inputs": input_tensors, "outputs": output_tensors}
+    which = Which(input_tensors, output_tensors, signature, tags)
+    key = {"version": IMPORT_VERSION, "digest": digest, **which._asdict()}
     target = kept / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     with _locked(kept, target.name):
         if (target / MODEL_FILE).is_file():
@@ -101,7 +121,7 @@ def import_model(
             return Imported(folder=target, facts=Facts.read(target))
         work = Path(tempfile.mkdtemp(prefix="import-", dir=kept))
         try:
-            _make(work, path, kind, input_tensors, output_tensors, progress)
+            _make(work, path, kind, which, progress)
             shutil.rmtree(target, ignore_errors=True)
             work.rename(target)
         finally:
@@ -114,8 +134,7 @@ def _make(
     work: Path,
     path: Path,
     kind: str,
-    inputs: Sequence[str] | None,
-    outputs: Sequence[str] | None,
+    which: Which,
     progress: Progress,
 ) -> None:
     python, limits = tensorflow_python(), Limits.from_environment()
@@ -123,9 +142,8 @@ def _make(
     Job(
         kind=kind,
         path=str(path.resolve()),
-        input_tensors=None if inputs is None else list(inputs),
-        output_tensors=None if outputs is None else list(outputs),
         memory_bytes=limits.memory_bytes,
+        **which.plain(),
     ).write(work)
     run_importer(work, python=python, limits=limits, progress=lambda text: progress(f"importing {path.name}: {text}"))
     _raise_problem(work, path, limits)

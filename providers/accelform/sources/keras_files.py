@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from accelform.errors import UnsafeModel, UserError, WeightsUnreadable
+from accelform.errors import UnsafeModel, UnsupportedModel, UserError, WeightsUnreadable
 from accelform.sources.archives import checked_members
 
 MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
@@ -53,10 +53,12 @@ def check_keras_archive(path: Path) -> None:
             for name in MEMBERS[:2]:
                 if members[name].file_size > MAX_CONFIG_BYTES:
                     raise UnsafeModel(f"{name} in {path.name} is larger than {MAX_CONFIG_BYTES >> 20} MiB. {ADVICE}")
+            _check_version(_json(archive.read("metadata.json"), path.name), path.name)
             _check_config(_json(archive.read("config.json"), path.name), path.name)
-            _json(archive.read("metadata.json"), path.name)
             with archive.open("model.weights.h5") as weights:
-                _check_hdf5(io.BytesIO(weights.read()), path.name)
+                # What is stored as it is can be looked through where it is.
+                stored = members["model.weights.h5"].compress_type == zipfile.ZIP_STORED
+                _check_hdf5(weights if stored else io.BytesIO(weights.read()), path.name)
     except UserError:
         raise
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, RuntimeError, RecursionError) as error:
@@ -82,6 +84,16 @@ def check_keras_h5(path: Path) -> None:
         raise
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, RecursionError) as error:
         raise _unreadable(path, error) from error
+
+
+def _check_version(metadata: Any, name: str) -> None:
+    """Keras 2 had archives with the same ending, which Keras 3 can't read."""
+    version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
+    if version.partition(".")[0] in ("1", "2"):
+        raise UnsupportedModel(
+            f"{name} was written by Keras {version}, whose .keras archives Keras 3 can't read. Load it there, and save "
+            "it as one HDF5 file (model.save('model.h5')) or as a SavedModel (tf.saved_model.save)."
+        )
 
 
 def _unreadable(path: Path, error: Exception) -> WeightsUnreadable:

@@ -15,7 +15,7 @@ from accelform.featurizers.preprocessing import Preprocess
 from accelform.sources.ends import check_wire
 from accelform.sources.files import content_digest, inside, read_labels
 from accelform.sources.imports import Imported, import_model
-from accelform.sources.kinds import GRAPH_DEF, HDF5, KERAS, ONNX, SAVED_MODEL
+from accelform.sources.kinds import GRAPH_DEF, HDF5, KERAS, ONNX, SAVED_MODEL, TITLES
 from accelform.sources.locating import Found
 from accelform.sources.model import ModelSource
 from accelform.sources.onnx_files import load_onnx
@@ -117,6 +117,7 @@ def _split(
     from accelform.topology import split_onnx
 
     imported: Imported | None = None
+    _need_saved_model(found)
     # What stands before the network must be looked at where images are decoded in its place.
     with_weights = with_weights or (found.wrapper is not None and found.wrapper.preprocess is not None)
     with _named(found):
@@ -132,11 +133,23 @@ def _split(
                 input_tensors=inputs,
                 output_tensors=outputs,
                 progress=progress,
+                signature=found.wrapper.signature if found.wrapper else None,
+                tags=found.wrapper.tags if found.wrapper else None,
             )
             split = _with_names(split_onnx(load_onnx(imported.model), with_weights=with_weights), imported)
         split = _with_preprocess(split, found)
         check_wire(split)
         return split, imported
+
+
+def _need_saved_model(found: Found) -> None:
+    wrapper = found.wrapper
+    given = [key for key in ("signature", "tags") if wrapper is not None and getattr(wrapper, key) is not None]
+    if given and found.kind != SAVED_MODEL and found.yaml is not None:
+        raise InvalidFeaturizerSpec(
+            f"{found.yaml.name} says {' and '.join(given)}, but {found.entry.name} is {TITLES[found.kind]}; only a "
+            f"SavedModel has {'them' if len(given) > 1 else 'one'}."
+        )
 
 
 def _try_out(found: Found, imported: Imported | None, inputs: Names, outputs: Names, progress: Progress) -> None:

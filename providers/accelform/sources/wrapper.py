@@ -6,8 +6,9 @@
     input_tensors: [input_1:0]
     output_tensors: [predictions/Softmax:0]
 
-Only `model` is needed: a file or folder beside the YAML file. With `preprocess` the service takes encoded images; a
-network that prepares its input itself gets them decoded and resized, without means or factor that are not asked for.
+Of a SavedModel also `signature: score` and `tags: [serve, gpu]`. Only `model` is needed: a file or folder beside the
+YAML file. With `preprocess` the service takes encoded images; a network that prepares its input itself gets them
+decoded and resized, without means or factor that are not asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from accelform.featurizers.preprocessing import Preprocess
 from accelform.sources.files import is_plain_name
 from accelform.texts import NotText, parse_yaml
 
-KEYS = ("model", "labels", "preprocess", "input_tensors", "output_tensors")
+KEYS = ("model", "labels", "preprocess", "input_tensors", "output_tensors", "signature", "tags")
 ORDERS = ("RGB", "BGR")
 RESIZES = {"aspect": True, "free": False}
 MEANS = {"imagenet": True, "none": False}
@@ -40,6 +41,8 @@ class Wrapper:
     asked: frozenset[str] = frozenset()
     input_tensors: tuple[str, ...] | None = None
     output_tensors: tuple[str, ...] | None = None
+    signature: str | None = None
+    tags: tuple[str, ...] | None = None
 
 
 def load_yaml(text: str, *, origin: str) -> dict[Any, Any]:
@@ -74,6 +77,8 @@ def parse_wrapper(raw: Mapping[Any, Any], *, origin: str) -> Wrapper:
         asked=frozenset(map(str, section)) if isinstance(section, dict) else frozenset(),
         input_tensors=_names(raw, "input_tensors", problems),
         output_tensors=_names(raw, "output_tensors", problems),
+        signature=_signature(raw, problems),
+        tags=_names(raw, "tags", problems, what="tags of a SavedModel's graph, e.g. [serve]"),
     )
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
@@ -122,13 +127,23 @@ def _preprocess(section: Any, problems: list[str]) -> Preprocess | None:
     )
 
 
-def _names(raw: Mapping[Any, Any], key: str, problems: list[str]) -> tuple[str, ...] | None:
+def _signature(raw: Mapping[Any, Any], problems: list[str]) -> str | None:
+    value = raw.get("signature")
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
+    problems.append(f"signature is {value!r}; it must be the name of one of a SavedModel's signatures")
+    return None
+
+
+def _names(
+    raw: Mapping[Any, Any], key: str, problems: list[str], *, what: str = "tensor names, e.g. [input_1:0]"
+) -> tuple[str, ...] | None:
     value = raw.get(key)
     if value is None:
         return None
     names = [value] if isinstance(value, str) else value
     fine = isinstance(names, list) and 0 < len(names) <= MAX_TENSORS
     if not fine or not all(isinstance(name, str) and name.strip() for name in names):
-        problems.append(f"{key} is {value!r}; it must be a list of tensor names, e.g. [input_1:0]")
+        problems.append(f"{key} is {value!r}; it must be a list of {what}")
         return None
     return tuple(names)

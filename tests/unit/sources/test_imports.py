@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +18,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Takes TensorFlow's place; the list grows by one for each import that was really made."""
     calls: list[str] = []
 
-    def make(
-        work: Path, path: Path, kind: str, inputs: Sequence[str] | None, outputs: Sequence[str] | None, progress: object
-    ) -> None:
+    def make(work: Path, path: Path, kind: str, which: imports.Which, progress: object) -> None:
         calls.append(path.name)
         if path.name == "broken":
             (work / "half").write_text("made")
@@ -32,9 +30,15 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-def bring(name: str, outputs: list[str] | None = None) -> imports.Imported:
+def bring(name: str, outputs: list[str] | None = None, **which: Any) -> imports.Imported:
     return imports.import_model(
-        Path(name), kind="graph_def", digest=name, input_tensors=None, output_tensors=outputs, progress=lambda _: None
+        Path(name),
+        kind="graph_def",
+        digest=name,
+        input_tensors=None,
+        output_tensors=outputs,
+        progress=lambda _: None,
+        **which,
     )
 
 
@@ -47,8 +51,8 @@ def test_an_import_is_made_once(made: list[str]) -> None:
     first = bring("a")
 
     assert bring("a").folder == first.folder
-    assert bring("a", ["x:0"]).folder != first.folder
-    assert made == ["a", "a"]
+    assert len({bring("a", ["x:0"]).folder, bring("a", signature="s").folder, bring("a", tags=["t"]).folder}) == 3
+    assert made == ["a"] * 4
 
 
 def test_only_the_last_used_are_kept(made: list[str]) -> None:

@@ -180,6 +180,11 @@ def _read_archive(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
         config = None
         if "config.json" in archive.namelist():
             config = json.loads(_limited(archive, archive.getinfo("config.json"), MAX_CONFIG_BYTES))
+        if "metadata.json" in archive.namelist():
+            metadata = json.loads(_limited(archive, archive.getinfo("metadata.json"), MAX_CONFIG_BYTES))
+            version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
+            if version.startswith("2."):
+                raise ValueError(f"it was written by Keras {version}, whose archives don't name their layers")
         weights = archive.getinfo("model.weights.h5")
         if weights.compress_type == zipfile.ZIP_STORED and weights.file_size <= MAX_MEMBER_BYTES:
             # Read where it lies: beside the weights there may be an optimizer's state of twice their size.

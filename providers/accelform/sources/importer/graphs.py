@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
+
+import numpy as np
 
 from .job import Refused, Tensor
 
@@ -16,12 +18,43 @@ LARGE_BYTES = 32 << 10
 
 
 @dataclass(frozen=True)
+class Weights:
+    """An array that stays out of the graph: a placeholder stands for it. `values` gives it when it is written."""
+
+    dtype: int
+    shape: list[int]
+    values: Callable[[], Any]
+
+
+@dataclass(frozen=True)
 class Loaded:
-    """A frozen graph (no variables) with its ends."""
+    """A frozen graph (no variables) with its ends.
+
+    Attributes:
+        arrays: weights by their placeholder's name
+        names: tensor -> what it is called on the wire, where that is not its own name
+    """
 
     graph_def: Any
     inputs: list[Tensor]
     outputs: list[Tensor]
+    arrays: dict[str, Weights] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How people call the ends of a graph.
+
+    Attributes:
+        aliases: tensor -> the signature's key
+        spellings: other names -> tensor: signature keys, and the names that saved_model_cli shows
+        listed: all of them in words, for whoever named one that is not there
+    """
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    spellings: Mapping[str, str] = field(default_factory=dict)
+    listed: str = ""
 
 
 def node_of(tensor: str) -> str:
@@ -89,14 +122,15 @@ class Cut:
     """A part of a graph. `arrays`: its large constants by name, which are placeholders in `graph_def`."""
 
     graph_def: Any
-    arrays: dict[str, Any]
+    arrays: dict[str, Weights]
 
 
-def cut(tf: Any, graph_def: Any, inputs: Sequence[Tensor], outputs: Sequence[str]) -> Cut:
+def cut(tf: Any, loaded: Loaded, inputs: Sequence[Tensor], outputs: Sequence[str]) -> Cut:
     """The part between the tensors: inputs become placeholders of their own names.
 
     Large constants stay behind: what is done to the graph later would copy them dozens of times.
     """
+    graph_def = loaded.graph_def
     ends = {node_of(tensor.name): tensor for tensor in inputs}
     if late := [tensor.name for tensor in inputs if with_index(tensor.name).rpartition(":")[2] != "0"]:
         raise Refused("tensor", f"{late[0]} is not the first output of its operator, so the graph can't be cut there.")
@@ -107,9 +141,13 @@ def cut(tf: Any, graph_def: Any, inputs: Sequence[Tensor], outputs: Sequence[str
     for name, tensor in ends.items():
         shape = [None if length < 0 else length for length in tensor.shape]
         _placeholder(tf, result, name, _types().DataType.Value(tensor.dtype), shape)
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Weights] = {}
     for node in graph_def.node:
         if node.name not in needed or node.name in ends:
+            continue
+        if node.name in loaded.arrays:
+            arrays[node.name] = loaded.arrays[node.name]
+            result.node.add().CopyFrom(node)
             continue
         if node.op in ("Placeholder", "PlaceholderV2"):
             raise Refused(
@@ -119,8 +157,8 @@ def cut(tf: Any, graph_def: Any, inputs: Sequence[Tensor], outputs: Sequence[str
             )
         value = node.attr["value"].tensor if node.op == "Const" else None
         if value is not None and len(value.tensor_content) >= LARGE_BYTES:
-            arrays[node.name] = value
-            _placeholder(tf, result, node.name, value.dtype, [side.size for side in value.tensor_shape.dim])
+            arrays[node.name] = _constant(tf, value)
+            _placeholder(tf, result, node.name, value.dtype, arrays[node.name].shape)
         elif node.op == "PlaceholderWithDefault":
             # A switch such as is_training: nobody will feed it, so its default is what it is.
             copy = result.node.add(name=node.name, op="Identity", input=node.input)
@@ -130,33 +168,53 @@ def cut(tf: Any, graph_def: Any, inputs: Sequence[Tensor], outputs: Sequence[str
     return Cut(result, arrays)
 
 
+def _constant(tf: Any, value: Any) -> Weights:
+    shape = [side.size for side in value.tensor_shape.dim]
+    dtype = tf.as_dtype(value.dtype).as_numpy_dtype
+    return Weights(value.dtype, shape, lambda: np.frombuffer(value.tensor_content, dtype).reshape(shape))
+
+
 def _placeholder(tf: Any, graph_def: Any, name: str, dtype: int, shape: Sequence[int | None]) -> None:
     node = graph_def.node.add(name=name, op="Placeholder")
     node.attr["dtype"].type = dtype
     node.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
 
 
-def describe(graph: Any, names: Sequence[str], aliases: Mapping[str, str], what: str) -> list[Tensor]:
-    """The tensors of a tf.Graph by name.
+def describe(
+    graph: Any, inputs: Sequence[str], outputs: Sequence[str], naming: Naming
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Inputs and outputs of a tf.Graph by name, in any of their spellings.
 
     Raises:
-        Refused: one is not there, or has no known rank.
+        Refused: some are not there; the message has all of them, and what there is.
     """
-    found = []
-    for name in names:
-        try:
-            tensor = graph.get_tensor_by_name(with_index(name))
-        except (KeyError, ValueError):
-            ends = [
-                f"{operation.name}:0"
-                for operation in graph.get_operations()
-                if operation.outputs and not operation.name.startswith("save/")
-            ]
-            near = [end for end in ends if name.split("/")[-1].split(":")[0].lower() in end.lower()]
-            shown = ", ".join((near or list(aliases) or ends[-MAX_NAMES_SHOWN:])[:MAX_NAMES_SHOWN])
-            raise Refused("tensor", f"the graph has no {what} tensor {name}; it has for example {shown}.") from None
-        found.append(described(tensor, aliases.get(tensor.name, "")))
-    return found
+    missing: list[str] = []
+    found: list[list[Tensor]] = []
+    near: list[str] = []
+    ends = [
+        f"{operation.name}:0"
+        for operation in graph.get_operations()
+        if operation.outputs and not operation.name.startswith("save/")
+    ]
+    for what, names in (("input", inputs), ("output", outputs)):
+        tensors = []
+        for name in names:
+            try:
+                tensor = graph.get_tensor_by_name(naming.spellings.get(name) or with_index(name))
+            except (KeyError, ValueError):
+                missing.append(f"no {what} tensor {name}")
+                stem = name.split("/")[-1].split(":")[0].lower()
+                near += [end for end in ends if stem in end.lower()]
+            else:
+                tensors.append(described(tensor, naming.aliases.get(tensor.name, "")))
+        found.append(tensors)
+    if missing:
+        alike = ", ".join(list(dict.fromkeys(near))[:MAX_NAMES_SHOWN])
+        known = [naming.listed] if naming.listed else []
+        if alike or not known:
+            known.append(f"for example {alike or ', '.join(ends[-MAX_NAMES_SHOWN:])}")
+        raise Refused("tensor", f"the graph has {' and '.join(missing)}; it has {'; '.join(known)}.")
+    return found[0], found[1]
 
 
 def described(tensor: Any, alias: str = "") -> Tensor:

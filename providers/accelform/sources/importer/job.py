@@ -18,13 +18,18 @@ OPSET = 18
 
 @dataclass(frozen=True)
 class Job:
-    """`kind`: saved_model, graph_def, keras or h5. Tensors: names, or None for the model's own."""
+    """`kind`: saved_model, graph_def, keras or h5. Tensors: names, or None for the model's own.
+
+    `signature` and `tags` say which of a SavedModel's is meant; None: the only one, or the usual one.
+    """
 
     kind: str
     path: str
     input_tensors: list[str] | None
     output_tensors: list[str] | None
     memory_bytes: int
+    signature: str | None = None
+    tags: list[str] | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Job:

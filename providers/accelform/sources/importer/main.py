@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from .front import begins_with_images, image_tensor, run_front
 from .graphs import cut
 from .job import MODEL_FILE, PROBLEM_FILE, Facts, Job, Refused, Tensor
 from .loaders import load
-from .translate import translate
+from .translate import rename, translate, write_model
 
 PROGRESS_FD = 3
 SIGKILL_ON_PARENT_DEATH = 1  # PR_SET_PDEATHSIG
@@ -69,13 +70,15 @@ def run(job: Job, folder: Path, say: Callable[[str], None]) -> None:
         front = tensor.name
         inputs = [Tensor(tensor.name, "", tensor.dtype, [-1, *size, 3])]
     outputs = [tensor.name for tensor in loaded.outputs]
-    part = cut(tf, loaded.graph_def, inputs, outputs)
+    part = cut(tf, loaded, inputs, outputs)
     say(f"translating {len(part.graph_def.node)} operators to ONNX")
-    model = translate(tf, part, inputs, outputs)
-    content = model.SerializeToString()
-    (folder / MODEL_FILE).write_bytes(content)
-    Facts(loaded.inputs, loaded.outputs, front, size, str(tf.__version__)).write(folder)
-    say(f"wrote {len(model.graph.node)} ONNX operators, {len(content) / 1e6:.1f} MB")
+    model, arrays = translate(part, inputs, outputs)
+    names = rename(model, loaded.names)
+    say(f"writing {len(model.graph.node)} ONNX operators and their weights")
+    written = write_model(model, arrays, folder / MODEL_FILE)
+    ends = [[replace(it, name=names.get(it.name, it.name)) for it in side] for side in (loaded.inputs, loaded.outputs)]
+    Facts(ends[0], ends[1], front, size, str(tf.__version__)).write(folder)
+    say(f"wrote {len(model.graph.node)} ONNX operators, {written / 1e6:.1f} MB")
 
 
 def _tell(folder: Path, kind: str, message: str) -> None:
