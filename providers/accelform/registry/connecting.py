@@ -9,9 +9,9 @@ from accelform.registry.connection import Connection
 
 
 @contextmanager
-def connected(registry: str, *, ca_file: str) -> Iterator[Connection]:
+def connected(registry: str, *, ca_file: str, brief: bool = False) -> Iterator[Connection]:
     """A connection to the registry. Raises as `Connection.ping` does."""
-    with Connection(registry, ca_file=ca_file) as connection:
+    with Connection(registry, ca_file=ca_file, brief=brief) as connection:
         connection.ping()
         yield connection
 

@@ -19,6 +19,8 @@ from accelform.registry.reference import api_host, is_loopback
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10, 120
 """Longest waits: for the connection, and for the next byte of an answer; a large blob is checked before that."""
+BRIEF_SECONDS = 2
+"""For who only asks in passing, as a preview does: one try, and for each of its waits as long."""
 PAUSES_SECONDS = (0.5, 1.0, 2.0)
 """Before each further try."""
 LONGEST_PAUSE_SECONDS = 30.0
@@ -33,11 +35,14 @@ class Connection:
     """Requests to one registry. Plain HTTP goes to this machine only, and not there where a CA is given.
 
     `ca_file` holds the PEM certificates of a private authority, trusted beside the public ones; empty: only those.
-    Holds open sockets: close it, or use it as a context manager.
+    With `brief` it does not wait for a registry that is slow or away. Holds open sockets: close it, or use it as a
+    context manager.
     """
 
-    def __init__(self, registry: str, *, ca_file: str = "") -> None:
+    def __init__(self, registry: str, *, ca_file: str = "", brief: bool = False) -> None:
         self.registry = registry
+        self._seconds = (BRIEF_SECONDS, BRIEF_SECONDS) if brief else (CONNECT_SECONDS, ANSWER_SECONDS)
+        self._tries = 1 if brief else len(PAUSES_SECONDS) + 1
         self._session = requests.Session()
         self._session.auth = lambda request: request  # else requests would send what ~/.netrc has for the host
         self._session.headers["User-Agent"] = "accelform"
@@ -69,7 +74,7 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         body: Body = None,
         stream: bool = False,
-        tries: int = len(PAUSES_SECONDS) + 1,
+        tries: int | None = None,
     ) -> requests.Response:
         """One answer with a status in `good`; `path` is below the registry or a whole address that it gave.
 
@@ -80,7 +85,7 @@ class Connection:
         def ask() -> requests.Response:
             return self._authorized(method, path, action, scopes, headers or {}, body, stream)
 
-        return self._tried(ask, action, good, tries)
+        return self._tried(ask, action, good, tries or self._tries)
 
     def ping(self) -> None:
         """Whether anything there speaks the registry's protocol; settles how this machine's own registry is spoken to.
@@ -96,7 +101,7 @@ class Connection:
                 answer = self._send_once("GET", self._address("/v2/"), action=action)
             return answer
 
-        self._tried(ask, action, good=(200, 401), tries=len(PAUSES_SECONDS) + 1)
+        self._tried(ask, action, good=(200, 401), tries=self._tries)
 
     def _tried(
         self, ask: Callable[[], requests.Response], action: str, good: tuple[int, ...], tries: int
@@ -149,7 +154,7 @@ class Connection:
     def _send_once(self, method: str, address: str, *, action: str = "", **arguments: Any) -> requests.Response:
         what = action or f"reach {self.registry}"
         with self.mapped(what):
-            return self._session.request(method, address, timeout=(CONNECT_SECONDS, ANSWER_SECONDS), **arguments)
+            return self._session.request(method, address, timeout=self._seconds, **arguments)
 
     @contextlib.contextmanager
     def mapped(self, action: str) -> Iterator[None]:

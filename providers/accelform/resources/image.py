@@ -10,7 +10,13 @@ from accelform.plans.contract import Planned, Problem, Property, ResourceContrac
 from accelform.plans.identity import fingerprint
 from accelform.resources import common
 from accelform.resources.base import AccelResource, Values, unknown_unless_known
-from accelform.resources.image_registry import IN_A_REGISTRY, ca_file_of, registry_problems, remove_half_pushed
+from accelform.resources.image_registry import (
+    IN_A_REGISTRY,
+    base_image_problems,
+    ca_file_of,
+    registry_problems,
+    remove_half_pushed,
+)
 from accelform.resources.versioned import CLAIM, Content, VersionedProvider, find_version
 
 if TYPE_CHECKING:
@@ -101,7 +107,7 @@ class ImageProvider(VersionedProvider):
 
     def modules(self, values: Mapping[str, Any], *, offline: bool) -> tuple[str, ...]:
         if offline:
-            return ("accelform.registry.reference",)
+            return ("accelform.images.presence",) if values.get("base_image") else ("accelform.registry.reference",)
         return ("accelform.images.registry_image",) if values.get("registry") else ()
 
     def plan(self, inputs: Values, *, stored: Mapping[str, Any]) -> Planned:
@@ -109,6 +115,8 @@ class ImageProvider(VersionedProvider):
         if all_known(inputs, ("name",)) and (reason := names.IMAGE.problem(inputs["name"])):
             problems.append(Problem(property="name", reason=reason))
         problems.extend(registry_problems(inputs))
+        if not problems:
+            problems.extend(base_image_problems(inputs, stored))
         if unknown := unknown_unless_known(CONTRACT, inputs, ("name", "model_fingerprint", *IN_A_REGISTRY)):
             return Planned(computed=unknown.computed, problems=tuple(problems))
         from accelform.images import runtime_layer

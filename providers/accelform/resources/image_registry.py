@@ -64,6 +64,19 @@ def registry_problems(inputs: Values) -> list[Problem]:
     return problems
 
 
+def base_image_problems(inputs: Values, stored: Mapping[str, Any]) -> list[Problem]:
+    """A base image that its registry does not have; asked where it is another one than is deployed."""
+    from accelform.images.presence import missing
+
+    if not all_known(inputs, (*IN_A_REGISTRY, "registry_ca_file")) or not inputs.get("base_image"):
+        return []
+    if inputs["base_image"] == stored.get("base_image"):
+        return []
+    advice = "push it there (`accelform base-image build --push`), or correct base_image"
+    reason = missing(inputs["base_image"], what="base_image", ca_file=ca_file_of(inputs), advice=advice)
+    return [Problem(property="base_image", reason=reason)] if reason else []
+
+
 def ca_file_of(values: Mapping[str, Any]) -> str:
     """The absolute path of registry_ca_file, empty where it is not set."""
     given = values.get("registry_ca_file")
