@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pulumi
-from pulumi import ResourceOptions
 
 import inputs
 from accelform import project
 from accelform.resources import ComputeTarget, ConvertedModel, Image, Model, Webservice, Workspace
 from base_image import base_image
-from in_cluster import InCluster
+from in_cluster import TARGET, InCluster
 from settings import Settings
 
 settings = Settings.load(pulumi.Config())
@@ -42,7 +41,7 @@ converted_model = ConvertedModel(
 runtime = base_image(settings)
 image = Image("image", name=settings.image_name, model=converted_model, **inputs.for_image(settings, runtime))
 target = ComputeTarget(
-    "target",
+    TARGET,
     kind=settings.target,
     name=settings.target_name,
     vm_size=settings.vm_size,
@@ -50,7 +49,7 @@ target = ComputeTarget(
     location=settings.location,
     **inputs.for_target(settings),
     # An image that cannot be built should not cost a machine; and the machine goes before the image does.
-    opts=ResourceOptions(depends_on=[image, *in_cluster.device_plugin(runtime)]),
+    **in_cluster.pool(image, runtime),
 )
 webservice = Webservice(
     "webservice",

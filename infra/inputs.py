@@ -70,6 +70,12 @@ def for_target(settings: Settings) -> dict[str, Any]:
     return _set(settings, *_POOL) if settings.in_cluster else _set(settings, "edge_root")
 
 
+def for_claim(settings: Settings) -> dict[str, Any]:
+    """What the stack's claim in a cluster needs: the cluster, and how its pool marks nodes."""
+    names = ("kubeconfig", "kube_context", "resource_name", "provisioning_timeout_seconds")
+    return {"pool": settings.target_name, **_set(settings, *names)}
+
+
 def for_access(settings: Settings) -> dict[str, Any]:
     """Who may call."""
     return _set(settings, *service_access.SETTINGS)

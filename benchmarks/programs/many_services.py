@@ -48,7 +48,9 @@ class Space(pulumi.ComponentResource):
     def __init__(self) -> None:
         super().__init__("accelform:benchmark:Space", "space", None, in_cluster)
         manifest = namespace.namespace(settings.cluster_namespace, level="restricted", owner=owner_of("space"))
-        self.namespace = registering.register("namespace", manifest, parent=self)
+        self.namespace = registering.register(
+            "namespace", manifest, parent=self, timeout_seconds=settings.deployment_timeout_seconds
+        )
         self.register_outputs({})
 
 

@@ -10,7 +10,8 @@ from settings import Settings
 Manifest = dict[str, Any]
 
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
-"""For objects whose readiness `Webservice` judges: it waits for SERVING and says why it does not come."""
+"""For objects whose readiness `Webservice` or `ComputeTarget` judges: they wait with the stack's own deadline and say
+why it does not come."""
 
 
 def service_labels(settings: Settings) -> dict[str, str]:
@@ -44,8 +45,8 @@ def pull_name(settings: Settings) -> str:
 
 
 def plugin_name(settings: Settings) -> str:
-    """Name of the pool's device plugin and of its namespace: one for each pool."""
-    return f"accelform-fpga-{settings.target_name.lower()}"
+    """Name of the pool's device plugin and of its namespace."""
+    return words.plugin_name(settings.target_name)
 
 
 def pool_toleration(settings: Settings) -> Manifest:

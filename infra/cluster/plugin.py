@@ -7,7 +7,7 @@ from typing import Any
 from accelform.plans import cluster_names as words
 from cluster.configuration import pull_secret
 from cluster.namespace import namespace
-from cluster.naming import Manifest, plugin_name, pool_toleration
+from cluster.naming import SKIP_AWAIT, Manifest, plugin_name, pool_toleration
 from settings import Settings
 
 PLUGIN = ("python3", "-m", "accelform_runtime.device_plugin")
@@ -69,10 +69,12 @@ def daemon_set(settings: Settings, *, owner: str, image: Any, node_selector: Any
     }
     if settings.registry_pull_config is not None:
         spec["imagePullSecrets"] = [{"name": f"{plugin_name(settings)}-pull"}]
+    metadata = plugin_metadata(settings, owner=owner)
+    metadata["annotations"] = {**metadata["annotations"], **SKIP_AWAIT}
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": plugin_metadata(settings, owner=owner),
+        "metadata": metadata,
         "spec": {
             "selector": {"matchLabels": labels},
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},

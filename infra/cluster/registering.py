@@ -23,6 +23,11 @@ AT_ONCE = {"pulumi.com/deletionPropagationPolicy": "background"}
 """For all other kinds. The plugin's own way is `foreground`: an object stays until the garbage collector has looked for
 what depends on it, which it does for a few objects a second (kube-controller-manager's `--kube-api-qps`)."""
 
+TAKEN_BACK = {"pulumi.com/patchForce": "true"}
+"""What somebody else wrote into an object of the stack is the stack's again with the next update, where the plugin
+would otherwise stop at a conflict of field managers. It forces creation as well; that no object of another's is taken
+so, ClusterClaim has seen to before."""
+
 
 def provider(settings: Settings) -> kubernetes.Provider:
     """The cluster of the stack's context, and no other.
@@ -43,20 +48,32 @@ def provider(settings: Settings) -> kubernetes.Provider:
 
 
 def register(
-    name: str, manifest: Manifest, *, parent: pulumi.Resource, depends_on: Sequence[pulumi.Resource] = ()
+    name: str,
+    manifest: Manifest,
+    *,
+    parent: pulumi.Resource,
+    timeout_seconds: int,
+    depends_on: Sequence[pulumi.Resource] = (),
 ) -> pulumi.Resource:
-    """Registers the object of `manifest` below `parent`, whose provider it uses."""
-    fields = {_snake(key): value for key, value in _deleted_fast(manifest).items()}
-    options = pulumi.ResourceOptions(parent=parent, depends_on=list(depends_on))
+    """Registers the object of `manifest` below `parent`, whose provider it uses.
+
+    `timeout_seconds` bounds whatever the plugin waits for by itself, such as the end of a namespace.
+    """
+    fields = {_snake(key): value for key, value in _annotated(manifest).items()}
+    longest = f"{timeout_seconds}s"
+    options = pulumi.ResourceOptions(
+        parent=parent,
+        depends_on=list(depends_on),
+        custom_timeouts=pulumi.CustomTimeouts(create=longest, update=longest, delete=longest),
+    )
     made: pulumi.Resource = _class(manifest)(name, opts=options, **fields)
     return made
 
 
-def _deleted_fast(manifest: Manifest) -> Manifest:
-    if manifest["kind"] in HAVE_PODS:
-        return manifest
+def _annotated(manifest: Manifest) -> Manifest:
+    words = TAKEN_BACK if manifest["kind"] in HAVE_PODS else {**TAKEN_BACK, **AT_ONCE}
     metadata = manifest["metadata"]
-    return {**manifest, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **AT_ONCE}}}
+    return {**manifest, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **words}}}
 
 
 def _class(manifest: Manifest) -> Any:

@@ -10,18 +10,21 @@ from cluster.pod import pod_spec
 from settings import Settings
 
 CONFIG_DIGEST = "accelform.dev/config-digest"
+SUCCESSOR_FIRST = {"maxSurge": 1, "maxUnavailable": 0}
+POD_FIRST = {"maxSurge": 0, "maxUnavailable": 1}
 DEFAULT_UTILIZATION_PERCENT = 70
 """AksWebservice's default of autoscale_target_utilization."""
 
 
 def deployment(settings: Settings, *, owner: str, image: Any, config_digest: Any, node_selector: Any) -> Manifest:
-    """The Deployment: one FPGA for each pod, and a free one is never needed to change them.
+    """The Deployment: one FPGA for each pod. Where the pool has one to spare, a successor comes before a pod goes; in a
+    full pool a pod goes first.
 
     With an autoscaler it has no `replicas`: the number is the autoscaler's.
     """
     spec: Manifest = {
         "selector": {"matchLabels": service_labels(settings)},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": SUCCESSOR_FIRST if has_spare(settings) else POD_FIRST},
         "revisionHistoryLimit": 3,
         "template": {
             "metadata": {"labels": service_labels(settings), "annotations": {CONFIG_DIGEST: config_digest}},
@@ -36,6 +39,11 @@ def deployment(settings: Settings, *, owner: str, image: Any, config_digest: Any
         "metadata": service_metadata(settings, owner=owner, annotations=SKIP_AWAIT),
         "spec": spec,
     }
+
+
+def has_spare(settings: Settings) -> bool:
+    """Whether the pool has an FPGA that only a successor would take; an attached pool is shared with others."""
+    return not settings.is_attached and scaling.spare_fpgas(vars(settings), settings.agent_count) > 0
 
 
 def autoscaler(settings: Settings, *, owner: str) -> Manifest:

@@ -42,9 +42,10 @@ def planned(outcome: Any, region: str) -> list[tuple[str, str, str, str]]:
     """Operation, type, name and inputs of each planned resource, without the region's name and what follows from it."""
     steps = [event["resourcePreEvent"]["metadata"] for event in outcome.events if "resourcePreEvent" in event]
     inputs = {step["urn"]: dict((step.get("new") or {}).get("inputs") or {}) for step in steps}
-    # The image's identity is a digest of what is compared here, and the registry it is in carries the region's name.
+    # The identities of image and device plugin are digests of what is compared here, and carry the region's name.
     image = next(values["fingerprint"] for urn, values in inputs.items() if "dynamic/accel:Image::" in urn)
-    gone = {region: "REGION", regions.DISPLAY_NAMES[region]: "REGION", image: "IMAGE"}
+    plugin = next(values["device_plugin_digest"] for urn, values in inputs.items() if ":ComputeTarget::" in urn)
+    gone = {region: "REGION", regions.DISPLAY_NAMES[region]: "REGION", image: "IMAGE", plugin: "PLUGIN"}
     found = []
     for step in steps:
         inputs[step["urn"]].pop("__provider", None)

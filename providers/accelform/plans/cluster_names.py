@@ -25,8 +25,20 @@ HEALTH_PORT: Final = 50052
 LIVE_SERVICE: Final = "live"
 """The health service that is SERVING as long as the process can still recover by itself."""
 
+PLUGIN_PREFIX: Final = "accelform-fpga-"
+"""Of the name of a pool's device plugin; its namespace is called the same, so that there is one for each pool."""
+
 USER_ID: Final = 65532
 MODEL_FOLDER: Final = "/model"
 SERVICE_FOLDER: Final = "/etc/accelform/service"
 ACCESS_FOLDER: Final = "/etc/accelform/access"
 FPGA_FOLDER: Final = "/run/accelform/fpga"
+
+
+def plugin_name(pool: str) -> str:
+    """Name of the pool's device plugin and of its namespace.
+
+    >>> plugin_name("WestUS2")
+    'accelform-fpga-westus2'
+    """
+    return f"{PLUGIN_PREFIX}{pool.lower()}"

@@ -72,6 +72,15 @@ def replica_range(inputs: Mapping[str, Any], fpgas: int) -> tuple[int, int]:
     return int(low), int(inputs.get("autoscale_max_replicas") or max(low, min(MOST_REPLICAS, fpgas)))
 
 
+def spare_fpgas(inputs: Mapping[str, Any], fpgas: int) -> int:
+    """FPGAs that a service on a target of its own leaves free when it has all its replicas.
+
+    >>> spare_fpgas({"num_replicas": 1}, 2)
+    1
+    """
+    return max(0, fpgas - replica_range(inputs, fpgas)[1])
+
+
 def positive(inputs: Mapping[str, Any], names: tuple[str, ...]) -> list[Problem]:
     """One problem for each of `names` that is set and not above zero."""
     return [

@@ -1,10 +1,11 @@
-"""The six resources, and a service's access in a cluster.
+"""The six resources, and in a cluster what a stack claims there and who may call its service.
 
 Their dotted paths are stored in stack states: moving one needs a shim under the old name.
 """
 
 from __future__ import annotations
 
+from accelform.resources.cluster_claim import ClusterClaim
 from accelform.resources.compute_target import ComputeTarget
 from accelform.resources.converted_model import ConvertedModel
 from accelform.resources.image import Image
@@ -13,4 +14,13 @@ from accelform.resources.service_access import ServiceAccess
 from accelform.resources.webservice import Webservice
 from accelform.resources.workspace import Workspace
 
-__all__ = ["ComputeTarget", "ConvertedModel", "Image", "Model", "ServiceAccess", "Webservice", "Workspace"]
+__all__ = [
+    "ClusterClaim",
+    "ComputeTarget",
+    "ConvertedModel",
+    "Image",
+    "Model",
+    "ServiceAccess",
+    "Webservice",
+    "Workspace",
+]

@@ -140,6 +140,7 @@ class ComputeTarget(AccelResource, module="accel", name="ComputeTarget"):
         kube_context: Input[str] | None = None,
         resource_name: Input[str] | None = None,
         device_plugin: Input[str] | None = None,
+        device_plugin_digest: Input[str] | None = None,
         node_selector: Input[Mapping[str, str]] | None = None,
         is_attached: Input[bool] | None = None,
         node_vcpus: Input[int] | None = None,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from accelform.errors import ClusterChanged, ClusterUnreachable
 from accelform.plans import pools, regions
+from accelform.plans.cluster_names import plugin_name
 from accelform.plans.contract import Problem, all_known
 from accelform.resources import common
 from accelform.resources.base import Values
@@ -52,9 +53,9 @@ def provision(inputs: Values, stored: Mapping[str, Any]) -> Values:
     from accelform.targets.kubernetes import rights
     from accelform.targets.kubernetes.pool import CHANGING, LOOKING, NodePool
 
-    with _connect(inputs) as cluster:
+    with connect(inputs) as cluster:
         rights.require(cluster, LOOKING if inputs["is_attached"] else CHANGING)
-        cluster_id = _require_same(cluster, stored)
+        cluster_id = _require_same(cluster, stored, what=f"pool {inputs['name']!r}")
         state = NodePool(cluster, _spec(inputs), common.note).provision(is_new=not stored)
         return {
             "provisioning_errors": list(state.errors),
@@ -74,9 +75,9 @@ def look(values: Values) -> Values | None:
     from accelform.targets.kubernetes import rights
     from accelform.targets.kubernetes.pool import LOOKING, NodePool
 
-    with _connect(values) as cluster:
+    with connect(values) as cluster:
         rights.require(cluster, LOOKING)
-        _require_same(cluster, values)
+        _require_same(cluster, values, what=f"pool {values['name']!r}")
         state = NodePool(cluster, _spec(values), common.note).describe(expected=values.get("nodes") or ())
     if state is None:
         return None
@@ -99,30 +100,40 @@ def release(stored: Mapping[str, Any]) -> None:
 
     if stored.get("is_attached"):
         return
+
+    def give_back(cluster: Cluster) -> None:
+        rights.require(cluster, CHANGING)
+        NodePool(cluster, _spec(stored), common.note).release()
+
+    leave(stored, give_back, what=f"pool {stored['name']!r}")
+
+
+def leave(stored: Mapping[str, Any], take_away: Callable[[Cluster], None], *, what: str) -> None:
+    """Calls `take_away` with the cluster that holds `what`; one that is gone for good holds nothing any more."""
     try:
-        with _connect(stored) as cluster:
-            rights.require(cluster, CHANGING)
-            _require_same(cluster, stored)
-            NodePool(cluster, _spec(stored), common.note).release()
+        with connect(stored) as cluster:
+            _require_same(cluster, stored, what=what)
+            take_away(cluster)
     except (ClusterUnreachable, ClusterChanged) as error:
         if os.environ.get(GIVE_UP) != "true":
             hint = f"if that cluster is gone for good, set {GIVE_UP}=true and run this again"
             raise type(error)(f"{error}; {hint}") from error
-        common.note(f"pool {stored['name']!r} is forgotten: {error}")
+        common.note(f"{what} is forgotten: {error}")
 
 
-def _connect(values: Mapping[str, Any]) -> Cluster:
+def connect(values: Mapping[str, Any]) -> Cluster:
+    """The cluster of the context."""
     from accelform.targets.kubernetes.client import Cluster
 
     return Cluster.connect(values.get("kubeconfig") or "", values["kube_context"])
 
 
-def _require_same(cluster: Cluster, stored: Mapping[str, Any]) -> str:
-    """The cluster's uid; raises ClusterChanged where the stored pool is in another cluster."""
+def _require_same(cluster: Cluster, stored: Mapping[str, Any], *, what: str) -> str:
+    """The cluster's uid; raises ClusterChanged where `what` is in another cluster."""
     found, expected = cluster.uid(), stored.get("cluster_id")
     if expected and found != expected:
         raise ClusterChanged(
-            f"context {cluster.context!r} now leads to {cluster.server} with uid {found}, but pool {stored['name']!r} "
+            f"context {cluster.context!r} now leads to {cluster.server} with uid {found}, but {what} "
             f"is in the cluster with uid {expected}; let the context lead there again"
         )
     return found
@@ -139,6 +150,7 @@ def _spec(values: Mapping[str, Any]) -> PoolSpec:
         location=values["location"],
         resource_name=values["resource_name"],
         is_external=values["device_plugin"] == "external",
+        plugin_name=plugin_name(values["name"]) if values.get("device_plugin_digest") else "",
         is_attached=values["is_attached"],
         node_selector=values["node_selector"],
         node_vcpus=values["node_vcpus"],

@@ -60,6 +60,12 @@ _CLUSTER = (
         "`external` (one that is there)",
     ),
     Property(
+        name="device_plugin_digest",
+        kind="string",
+        role="update",
+        description="kubernetes: identity of the stack's own device plugin: another one is waited for",
+    ),
+    Property(
         name="node_selector",
         kind="map",
         role="replace",

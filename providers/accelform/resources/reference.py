@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from accelform.plans.contract import Property, ResourceContract
 from accelform.resources import (
+    cluster_claim,
     compute_target_properties,
     converted_model,
     image,
@@ -20,6 +21,7 @@ CONTRACTS: tuple[ResourceContract, ...] = (
     model.CONTRACT,
     converted_model.CONTRACT,
     image.CONTRACT,
+    cluster_claim.CONTRACT,
     compute_target_properties.CONTRACT,
     service_access.CONTRACT,
     webservice_properties.CONTRACT,
@@ -29,8 +31,8 @@ _ON_CHANGE = {"replace": "replaces", "update": "updates", "output": ""}
 
 _INTRODUCTION = """# Resources
 
-Six resources, and in a cluster `ServiceAccess` as a seventh, in the order in which `pulumi up` creates them;
-`pulumi destroy` deletes them from the last to the first.
+Six resources, and in a cluster `ClusterClaim` and `ServiceAccess` beside them, in the order in which `pulumi up`
+creates them; `pulumi destroy` deletes them from the last to the first.
 *Written from the code by `make docs`; edit the contracts in `providers/accelform/resources/` instead.*
 
 **Foretold** properties are written by no one: they follow from the others, so that a preview shows them, and what

@@ -49,6 +49,9 @@ class _Backend(Protocol):
     def target_problems(self, inputs: Values) -> list[Problem]:
         """What the target says against this service."""
 
+    def announcements(self, inputs: Values, stored: Mapping[str, Any]) -> list[str]:
+        """What clients will notice of the change from `stored`, told by a preview; empty where that is nothing."""
+
     def deploy(self, inputs: Values, stored: Values) -> Values:
         """Makes the service serve; returns its outputs."""
 
@@ -99,6 +102,9 @@ class WebserviceProvider(AccelProvider):
         if not problems:
             # Until a renamed stack is updated, what it has on the target bears its former name.
             problems.extend(backend.target_problems({**inputs, "owner": stored.get("owner") or inputs["owner"]}))
+        if not problems:
+            for line in backend.announcements(inputs, stored):
+                common.note(line)
         return Planned(computed={**computed, **foretold}, problems=tuple(problems))
 
     def make(self, inputs: Values) -> tuple[str, Values]:
@@ -192,6 +198,7 @@ class Webservice(AccelResource, module="accel", name="Webservice"):
         load_balancer_type: Input[str] | None = None,
         access: ServiceAccess | None = None,
         objects_digest: Input[str] | None = None,
+        pods_digest: Input[str] | None = None,
         cpu_cores: Input[float] | None = None,
         cpu_cores_limit: Input[float] | None = None,
         memory_gb: Input[float] | None = None,
@@ -206,7 +213,7 @@ class Webservice(AccelResource, module="accel", name="Webservice"):
         description: Input[str] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
-        """On a cluster, `access` and `objects_digest` tell what was made there; `opts` must depend on the objects."""
+        """On a cluster, `access` and the digests tell what was made there; `opts` must depend on the objects."""
         given = {key: value for key, value in locals().items() if key in CONTRACT.names(computed=False)}
         # An output that a target does not have is unknown in every preview: only its own are taken.
         place = target.place

@@ -27,6 +27,12 @@ _PLACE = (
         role="update",
         description="identity of its objects in the cluster: another one is waited for",
     ),
+    Property(
+        name="pods_digest",
+        kind="string",
+        role="update",
+        description="identity of its pods: another one means that all are replaced",
+    ),
 )
 
 _RESOURCES = (

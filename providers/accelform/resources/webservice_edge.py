@@ -81,6 +81,11 @@ def target_problems(inputs: Values) -> list[Problem]:
     return [Problem(property=key, reason=reason) for key, reason in found if reason]
 
 
+def announcements(inputs: Values, stored: Mapping[str, Any]) -> list[str]:
+    """Nothing before it happens: the box itself announces and measures a pause."""
+    return []
+
+
 def deploy(inputs: Values, stored: Values) -> Values:
     """Makes the box run the service; returns the outputs."""
     from accelform.images import oci

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from accelform import project
 from accelform.plans import certificates, pods, scaling, serving
+from accelform.plans.cluster_names import POOL_LABEL
 from accelform.plans.contract import UNKNOWN, Problem, all_known
 from accelform.resources import common
 from accelform.resources.base import Values
 from accelform.resources.versioned import find_version
 
 if TYPE_CHECKING:
+    from accelform.targets.kubernetes.address import Address
     from accelform.targets.kubernetes.gate import Gate, Wish
 
 UNFORESEEN: tuple[str, ...] = ("scoring_uri", "http_uri")
@@ -71,6 +73,31 @@ def target_problems(inputs: Values) -> list[Problem]:
     return [Problem(property=asked if asked in inputs else "target_name", reason=reason)] if reason else []
 
 
+def announcements(inputs: Values, stored: Mapping[str, Any]) -> list[str]:
+    """The pause of a service whose only pod is replaced in a pool without a free FPGA; an address that may move."""
+    if not stored or not all_known(inputs, (*_COUNTED, "pool_selector", "load_balancer_type")):
+        return []
+    name, target, fpgas = inputs["name"], inputs["target_name"], inputs["target_fpgas"]
+    found = []
+    if fpgas < stored.get("target_fpgas", 0) and inputs.get("load_balancer_type") == pods.NODE_PORT:
+        found.append(
+            f"service {name!r}: target {target!r} gives machines back; should the one that scoring_uri names be among "
+            "them, another one takes its place, and `pulumi up` tells both addresses"
+        )
+    is_shared = POOL_LABEL not in (inputs.get("pool_selector") or {})
+    has_spare = scaling.spare_fpgas(inputs, fpgas) and not is_shared
+    if inputs.get("pods_digest") == stored.get("pods_digest") or has_spare:
+        return found
+    if scaling.replica_range(inputs, fpgas)[1] > 1:
+        return found
+    return [
+        *found,
+        f"service {name!r} pauses: target {target!r} has no second FPGA, so its only pod stops before its successor "
+        "loads the model, and calls get UNAVAILABLE meanwhile. With agent_count 2 a successor comes first, with "
+        "num_replicas 2 another pod serves on",
+    ]
+
+
 def deploy(inputs: Values, stored: Values) -> Values:
     """Waits until the service serves as wished; returns the outputs."""
     from accelform.store.manifest import utc_now
@@ -80,8 +107,15 @@ def deploy(inputs: Values, stored: Values) -> Values:
         store, kind="images", owner=inputs["image_owner"], digest=inputs["image_fingerprint"], what="image"
     )
     changed = bool(stored) and any(inputs.get(name) != stored.get(name) for name in _ACCESS)
-    wish = _wish(inputs, image_location=image.properties["image_location"], access_changed=changed)
+    told = {name: stored.get(f"{name}_uri") or "" for name in ("scoring", "http")}
+    wish = _wish(
+        {**inputs, **{f"{name}_uri": uri for name, uri in told.items()}},
+        image_location=image.properties["image_location"],
+        access_changed=changed,
+    )
     address = _gate(inputs).wait(wish, timeout_seconds=inputs["deployment_timeout_seconds"])
+    for name, (before, now) in _moved(told, address).items():
+        common.note(f"service {inputs['name']!r}: {name}_uri was {before} and is {now} now; tell its clients")
     return {
         "image_digest": image.properties["image_digest"],
         "service_keys": inputs.get("access_keys") or {},
@@ -113,6 +147,12 @@ def remove(stored: Values) -> None:
     common.note(f"service {stored['name']!r} ends: its pods get {stored['drain_seconds']} s for the calls they have")
 
 
+def _moved(told: Mapping[str, str], address: Address) -> dict[str, tuple[str, str]]:
+    """URIs that clients were told and that lead elsewhere now: before and after."""
+    now = {"scoring": address.scoring_uri, "http": address.http_uri}
+    return {name: (uri, now[name]) for name, uri in told.items() if uri and uri != now[name]}
+
+
 def _gate(values: Mapping[str, Any]) -> Gate:
     from accelform.targets.kubernetes.gate import Gate
 
@@ -140,4 +180,6 @@ def _wish(inputs: Mapping[str, Any], *, image_location: str = "", access_changed
         keys=tuple((inputs.get("access_keys") or {}).values()) if serving.keys_wanted(inputs) else (),
         token_signing_key=inputs.get("access_token_signing_key") or "",
         access_changed=access_changed,
+        replicas=None if inputs.get("autoscale_enabled") else int(inputs.get("num_replicas") or 1),
+        last_uris={"grpc": inputs.get("scoring_uri") or "", "http": inputs.get("http_uri") or ""},
     )

@@ -64,7 +64,8 @@ def test_a_mark_that_somebody_took_off(machines: SimulatedMachines, target: Targ
     found = target.refresh()
 
     assert found is not None
-    assert found["provisioning_errors"] == [f"machine {first} lost a mark of the pool"]
+    label = f"{POOL_LABEL}={target.given['name']}"
+    assert found["provisioning_errors"] == [f"machine {first} lost label {label}"]
     assert target.up()["provisioning_errors"] == []
     assert machines.node(first)["metadata"]["labels"][POOL_LABEL] == target.given["name"]
     target.destroy()

@@ -121,6 +121,31 @@ def test_only_what_has_pods_waits_for_the_garbage_collector(monkeypatch: pytest.
     assert policies["Secret"] == policies["HorizontalPodAutoscaler"] == "background"
 
 
+def test_objects_are_taken_back_and_nothing_waits_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every object is the stack's again after somebody edited it, and what has pods the stack itself waits for."""
+    recorder = run_program(monkeypatch, "westus2", autoscale_enabled=True)
+
+    found = {key: inputs for key, inputs in recorder.registered.items() if key.startswith("kubernetes:")}
+    marks = {key: inputs["metadata"]["annotations"] for key, inputs in found.items()}
+    assert {words["pulumi.com/patchForce"] for words in marks.values()} == {"true"}
+    with_pods = [key for key in marks if key.split("::")[0].endswith((":Deployment", ":DaemonSet", ":Service"))]
+    assert len(with_pods) == 3
+    assert {marks[key].get("pulumi.com/skipAwait") for key in with_pods} == {"true"}
+
+
+def test_everything_in_a_cluster_is_claimed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim is registered before any object, with the name of each and the owner that nodes are marked with."""
+    recorder = run_program(monkeypatch, "westus2")
+
+    order = [key.split("::")[0].rpartition(":")[2] for key in recorder.registered]
+    claim = recorder.of("ClusterClaim")
+    objects = [key for key in recorder.registered if key.startswith("kubernetes:")]
+    assert order.index("ClusterClaim") < min(list(recorder.registered).index(key) for key in objects)
+    assert len(claim["objects"]) == len(objects)
+    assert claim["pool_owner"] == recorder.of("ComputeTarget")["owner"]
+    assert len(recorder.of("ComputeTarget")["device_plugin_digest"]) == 64
+
+
 def test_docker_builds_the_base_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a Docker engine builds it, the image by digest that it pushed is what everything stands on."""
     rootfs = "docker.io/library/python@sha256:" + "a" * 64

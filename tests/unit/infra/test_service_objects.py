@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from tests.unit.infra.given import stack_settings
 
+from accelform.plans.cluster_objects import Named
 from accelform_runtime.server.config import ServiceConfig
-from cluster import configuration, gateway, namespace, network, plugin, workload
+from cluster import claimed, configuration, gateway, namespace, network, plugin, workload
 from settings import Settings
 
 OWNER = "accelform/westus2/webservice"
@@ -108,6 +109,43 @@ def test_one_pod_holds_one_fpga_and_a_rollout_needs_none_free() -> None:
     assert spec["replicas"] == 2
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
     assert spec["template"]["spec"]["containers"][0]["resources"]["limits"] == {"microsoft.com/fpga_catapult": "1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "successor_first"),
+    [
+        ({"agent_count": 1}, False),
+        ({"agent_count": 2}, True),
+        ({"agent_count": 2, "num_replicas": 2}, False),
+        ({"agent_count": 2, "is_attached": True, "node_selector": {"agentpool": "fpga"}}, False),
+        ({"agent_count": 4, "autoscale_enabled": True}, False),
+        ({"agent_count": 4, "autoscale_enabled": True, "autoscale_max_replicas": 3}, True),
+    ],
+    ids=["full", "spare", "full with two", "shared with others", "autoscaled to the end", "autoscaled below it"],
+)
+def test_a_successor_comes_first_where_an_fpga_is_free(changes: dict[str, Any], successor_first: bool) -> None:
+    """Without a free one it would wait forever for the pod that it replaces."""
+    strategy = deployment(stack_settings(quota_vcpus=24, **changes))["spec"]["strategy"]["rollingUpdate"]
+
+    assert strategy == (
+        {"maxSurge": 1, "maxUnavailable": 0} if successor_first else {"maxSurge": 0, "maxUnavailable": 1}
+    )
+
+
+def test_the_claim_names_every_object() -> None:
+    """What is written down before anything is made is what is made then, in every form that settings give it."""
+    for changes in ({}, {"autoscale_enabled": True, "agent_count": 4, "quota_vcpus": 24}, {"create_namespace": False}):
+        settings = stack_settings(**changes)
+        made = {
+            (row["kind"], row["metadata"].get("namespace", ""), row["metadata"]["name"]) for row in objects(settings)
+        }
+        if not settings.create_namespace:
+            made.discard(("Namespace", "", settings.cluster_namespace))
+
+        named = [Named.parse(text) for text in claimed.names(settings)]
+
+        assert {(row.kind, row.namespace, row.name) for row in named} == made
+        assert [str(row) for row in named] == claimed.names(settings)
 
 
 def test_an_autoscaler_owns_the_number_of_pods() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from accelform.targets.kubernetes.address import Address, address_of
+from accelform.targets.kubernetes.address import Address, address_of, told_host, told_ports
 
 
 def service(kind: str, *, port: int = 443, ingress: dict[str, str] | None = None, http: bool = False) -> dict[str, Any]:
@@ -88,3 +88,38 @@ def test_why_there_is_no_address(given: dict[str, Any], nodes: list[dict[str, An
 
     assert isinstance(found, str)
     assert words in found
+
+
+def told(preferred: tuple[str, ...], nodes: list[dict[str, Any]]) -> str:
+    found = address_of(service("NodePort"), nodes, ssl_enabled=False, ssl_cname="", preferred=preferred)
+    assert isinstance(found, Address)
+    return found.host
+
+
+@pytest.mark.parametrize(
+    ("preferred", "expected"),
+    [
+        ((), "10.0.0.2"),
+        (("10.0.0.10",), "10.0.0.10"),
+        (("10.0.0.9", "10.0.0.10"), "10.0.0.10"),
+        (("10.0.0.1",), "10.0.0.2"),
+    ],
+    ids=["the first by number", "the one that was told", "one with a pod", "never one that is not ready"],
+)
+def test_the_address_of_a_node_stays(preferred: tuple[str, ...], expected: str) -> None:
+    """Clients keep the node that they were told, whatever comes before it by name, as long as it is ready."""
+    nodes = [
+        node("node-10", InternalIP="10.0.0.10"),
+        node("node-2", InternalIP="10.0.0.2"),
+        node("node-1", ready=False, InternalIP="10.0.0.1"),
+    ]
+
+    assert told(preferred, nodes) == expected
+
+
+def test_ports_are_read_back_from_uris() -> None:
+    """What clients were told says which host and ports they know."""
+    uris = {"grpc": "https://fpga.example.com:30443", "http": ""}
+
+    assert (told_host(uris), told_ports(uris)) == ("fpga.example.com", {"grpc": 30443})
+    assert (told_host({}), told_ports({"grpc": "http://10.0.0.1"})) == ("", {})

@@ -50,6 +50,7 @@ REPLACE_KEYS = {
         "node_selector",
         "is_attached",
     ),
+    "ClusterClaim": (),
     "ServiceAccess": ("name",),
     "Webservice": ("name", "target_kind", "target_name", "edge_root", "storage_url", "namespace"),
 }

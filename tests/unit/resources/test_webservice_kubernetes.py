@@ -15,8 +15,9 @@ PROVIDER = WebserviceProvider()
 KEYS = {"primary": "primary-key", "secondary": "secondary-key"}
 
 
-def check(**changes: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """Checked inputs, and the failures as {property: reason}; a change to None leaves the input out."""
+def check(before: dict[str, Any] | None = None, /, **changes: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Checked inputs after those of `before`, and the failures as {property: reason}; a change to None leaves the input
+    out."""
     inputs = {
         "name": "digits",
         "target_kind": "kubernetes",
@@ -33,7 +34,7 @@ def check(**changes: Any) -> tuple[dict[str, Any], dict[str, str]]:
         "access_certificate": "",
         **changes,
     }
-    answer = PROVIDER.check({}, {name: value for name, value in inputs.items() if value is not None})
+    answer = PROVIDER.check(before or {}, {name: value for name, value in inputs.items() if value is not None})
     return answer.inputs, {row.property: row.reason for row in answer.failures}
 
 
@@ -117,3 +118,41 @@ def test_unknown_counts_are_left_to_the_deployment() -> None:
     _, failures = check(target_fpgas=UNKNOWN, num_replicas=3)
 
     assert failures == {}
+
+
+POOL = {"accelform.dev/pool": "westus2-pool"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"target_fpgas": 1, "pods_digest": "2"}, "service 'digits' pauses: target 'westus2-pool' has no second FPGA"),
+        ({"target_fpgas": 1, "pods_digest": UNKNOWN}, "service 'digits' pauses"),
+        ({"target_fpgas": 1, "pods_digest": "1"}, ""),
+        ({"target_fpgas": 2, "pods_digest": "2"}, ""),
+        ({"target_fpgas": 2, "pods_digest": "2", "pool_selector": {"agentpool": "fpga"}}, "pauses"),
+        ({"target_fpgas": 2, "pods_digest": "2", "num_replicas": 2}, ""),
+    ],
+    ids=["another pod", "a pod not known yet", "the same pod", "a spare FPGA", "a shared pool", "a second replica"],
+)
+def test_a_pause_is_announced(capsys: pytest.CaptureFixture[str], changes: dict[str, Any], words: str) -> None:
+    """A preview says that calls will fail for a while, where they will: one pod, replaced, in a pool that is full."""
+    before, _ = check(target_fpgas=changes["target_fpgas"], pods_digest="1", pool_selector=POOL)
+    capsys.readouterr()
+
+    _, failures = check(before, **{"pool_selector": POOL, **changes})
+
+    said = capsys.readouterr().out
+    assert failures == {}
+    assert words in said
+    assert bool(said) == bool(words)
+
+
+def test_an_address_that_may_move_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    """Clients of a node's port call one machine of the pool, and a pool that shrinks may give that one back."""
+    before, _ = check(target_fpgas=2, pods_digest="1", pool_selector=POOL, load_balancer_type="NodePort")
+
+    check(before, target_fpgas=1, pods_digest="1", pool_selector=POOL, load_balancer_type="NodePort")
+    check(before, target_fpgas=1, pods_digest="1", pool_selector=POOL, load_balancer_type="PublicIp")
+
+    assert capsys.readouterr().out.count("the one that scoring_uri names") == 1

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from accelform.plans import serving
 from accelform.targets.kubernetes.conditions import holds
+from accelform.targets.kubernetes.nodes import natural
 
 Object = Mapping[str, Any]
 
 GRPC: Final = "grpc"
 HTTP: Final = "http"
+_OUTSIDE, _INSIDE = "ExternalIP", "InternalIP"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +32,11 @@ class Address:
     is_outside: bool
 
 
-def address_of(service: Object, nodes: Sequence[Object], *, ssl_enabled: bool, ssl_cname: str) -> Address | str:
-    """The service's address, or why it has none yet. `nodes` are only looked at for a NodePort.
+def address_of(
+    service: Object, nodes: Sequence[Object], *, ssl_enabled: bool, ssl_cname: str, preferred: Sequence[str] = ()
+) -> Address | str:
+    """The service's address, or why it has none yet. `nodes` are only looked at for a NodePort: of those that are ready
+    the first one that has one of the `preferred` addresses is taken, or else the first one by name.
 
     Clients of a service with TLS connect to the name that its certificate is for, whatever it resolves to.
     """
@@ -45,7 +51,7 @@ def address_of(service: Object, nodes: Sequence[Object], *, ssl_enabled: bool, s
         if not host:
             return "no load balancer has given it an address yet"
     elif kind == "NodePort":
-        host = shown = _node(nodes)
+        host = shown = _node(nodes, preferred)
         if not host:
             return "no node that is ready has an address"
     else:
@@ -79,11 +85,31 @@ def _ingress(service: Object) -> str:
     return next((str(row.get("ip") or row.get("hostname")) for row in rows if row.get("ip") or row.get("hostname")), "")
 
 
-def _node(nodes: Sequence[Object]) -> str:
-    """An address of the first node, by name, that is ready: one from outside the cluster before one from inside."""
-    ready = [node for node in nodes if holds(node, "Ready")]
+def told_host(uris: Mapping[str, str]) -> str:
+    """The host in the URI that clients were told for gRPC; empty where they were told none."""
+    return urlsplit(uris.get(GRPC) or "").hostname or ""
+
+
+def told_ports(uris: Mapping[str, str]) -> dict[str, int]:
+    """The ports in the URIs that clients were told, by the name of the service's port; usual ones are left out."""
+    ports = {name: urlsplit(uri).port for name, uri in uris.items() if uri}
+    return {name: port for name, port in ports.items() if port}
+
+
+def _node(nodes: Sequence[Object], preferred: Sequence[str]) -> str:
+    """An address of a node that is ready: one from outside the cluster before one from inside."""
+    ready = sorted((node for node in nodes if holds(node, "Ready")), key=lambda row: natural(row["metadata"]["name"]))
+    found = [addresses for node in ready if (addresses := _addresses(node))]
+    outside = [row for row in found if _OUTSIDE in row] or found
+    chosen = next((row for wanted in preferred for row in outside if wanted in row.values()), None)
+    chosen = chosen or next(iter(outside), {})
+    return chosen.get(_OUTSIDE) or chosen.get(_INSIDE) or ""
+
+
+def _addresses(node: Object) -> dict[str, str]:
+    """A node's first address of each kind that can be dialled."""
     found: dict[str, str] = {}
-    for node in sorted(ready, key=lambda row: str(row["metadata"]["name"])):
-        for row in (node.get("status") or {}).get("addresses") or ():
-            found.setdefault(str(row.get("type")), str(row.get("address")))
-    return found.get("ExternalIP") or found.get("InternalIP") or ""
+    for row in (node.get("status") or {}).get("addresses") or ():
+        if row.get("type") in (_OUTSIDE, _INSIDE):
+            found.setdefault(str(row["type"]), str(row.get("address")))
+    return found

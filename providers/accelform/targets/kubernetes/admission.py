@@ -30,6 +30,9 @@ TOUCHED: Final = "accelform.dev/access-checked"
 MISSED: Final = 0.001
 """The chance that a pod was met by none of the connections."""
 MOST_CONNECTIONS: Final = 100
+FEWEST_CONNECTIONS: Final = 5
+"""In a row, also to a single pod: proxies learn of it one after the other, and the first answer proves one of them."""
+CONNECT_EVERY_SECONDS: Final = 0.2
 REACH_SECONDS: Final = 15.0
 """How long a new address may take to be routed before it counts as one that this machine has no way to."""
 TOUCH_SECONDS: Final = 5.0
@@ -65,6 +68,8 @@ def confirm(
         problem_now = problem(wish, address)
         if problem_now is None:
             met += 1
+            if len(pods) < 2:
+                time.sleep(CONNECT_EVERY_SECONDS)
             continue
         met, now = 0, time.monotonic()
         if now > deadline:
@@ -100,13 +105,13 @@ def problem(wish: Wish, address: Address) -> str | None:
 
 
 def connections(pods: int) -> int:
-    """How many connections meet each of `pods` pods at least once, but for one chance in a thousand.
+    """How many connections meet each of `pods` pods at least once, but for one chance in a thousand; never few.
 
     >>> connections(1), connections(2), connections(4)
-    (1, 11, 29)
+    (5, 11, 29)
     """
     if pods < 2:
-        return 1
+        return FEWEST_CONNECTIONS
     return min(MOST_CONNECTIONS, math.ceil(math.log(MISSED / pods) / math.log(1 - 1 / pods)))
 
 

@@ -16,6 +16,7 @@ from accelform.targets.kubernetes.address import Address
 from accelform.targets.kubernetes.client import Cluster
 from accelform.targets.kubernetes.pod_errors import PodProblem
 from accelform.targets.kubernetes.rollout import STEPS, Rollout, State
+from accelform.targets.kubernetes.room import Room, keep_ports
 from accelform.targets.kubernetes.sight import Sight, Wish
 from accelform.targets.kubernetes.steps import Steps
 from accelform.targets.last_words import last_words
@@ -58,8 +59,15 @@ class Gate:
         deadline = begin + timeout_seconds
         steps = Steps(tell=self.progress, of=STEPS)
         with self.connect() as cluster:
-            waiting = _Waiting(cluster=cluster, wish=wish, steps=steps, deadline=deadline, seconds=timeout_seconds)
-            seen = waiting.for_pods()
+            room = Room(cluster=cluster, wish=wish, steps=steps)
+            waiting = _Waiting(
+                cluster=cluster, wish=wish, steps=steps, room=room, deadline=deadline, seconds=timeout_seconds
+            )
+            try:
+                seen = waiting.for_pods()
+            finally:
+                room.restore()
+            keep_ports(cluster, wish)
             address = waiting.for_address(seen)
             said = admission.confirm(
                 cluster, wish, address, seen.pods, steps=steps, deadline=deadline, restarted=waiting.for_pods
@@ -79,6 +87,10 @@ class Gate:
         if found.rollout.problem or found.rollout.refused:
             reason = str(found.rollout.problem or found.rollout.refused)
         state: State = found.rollout.state
+        wished = found.rollout.wished
+        if wish.replicas is not None and wished != wish.replicas:
+            reason = f"{wish.replicas} replica{'s' if wish.replicas > 1 else ''} became {wished}"
+            state = "Unhealthy" if state == "Healthy" else state
         if state == "Healthy" and reached is None:
             state, reason = "Transitioning", str(address)
         elif state == "Healthy" and reached is not None and (problem := admission.problem(wish, reached)):
@@ -95,6 +107,7 @@ class _Waiting:
     cluster: Cluster
     wish: Wish
     steps: Steps
+    room: Room
     deadline: float
     seconds: float
     hopeless_since: float | None = None
@@ -108,6 +121,7 @@ class _Waiting:
                 if found.rollout.is_done:
                     return found
                 self._tell(found.rollout)
+                self.room.make(found)
                 self._give_up_if_hopeless(found)
             self._pause(found)
 
@@ -143,6 +157,13 @@ class _Waiting:
         if found.image != self.wish.image_location:
             raise self._not_ready(
                 f"its Deployment is of image {found.image} and not of {self.wish.image_location}; "
+                "`pulumi up --refresh` brings both together"
+            )
+
+        wished = found.rollout.wished
+        if self.wish.replicas is not None and wished != self.wish.replicas:
+            raise self._not_ready(
+                f"its Deployment asks for {wished} pods and not for {self.wish.replicas}; "
                 "`pulumi up --refresh` brings both together"
             )
 

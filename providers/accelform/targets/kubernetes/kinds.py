@@ -29,6 +29,18 @@ class Kind:
         place = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return "/".join(filter(None, (root + place, self.plural, name, subresource)))
 
+    @classmethod
+    def of(cls, api_version: str, name: str, *, namespaced: bool = True) -> Kind:
+        """The kind that manifests of `api_version` call `name`.
+
+        >>> Kind.of("networking.k8s.io/v1", "NetworkPolicy").plural
+        'networkpolicies'
+        """
+        group, _, version = api_version.rpartition("/")
+        plural = name.lower()
+        plural = f"{plural[:-1]}ies" if plural.endswith("y") else f"{plural}s"
+        return cls(plural=plural, group=group, version=version, namespaced=namespaced)
+
 
 NODES: Final = Kind(plural="nodes", namespaced=False)
 NAMESPACES: Final = Kind(plural="namespaces", namespaced=False)

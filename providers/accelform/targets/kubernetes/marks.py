@@ -17,12 +17,16 @@ Patch = dict[str, Any]
 
 def is_complete(machine: Machine, spec: PoolSpec) -> bool:
     """Whether the node bears every mark of this pool."""
-    return (
-        machine.owner == spec.owner
-        and machine.pool == spec.name
-        and machine.labels.get(LOCATION_LABEL) == spec.location
-        and spec.taint in _plain(machine)
-    )
+    return machine.owner == spec.owner and not lacking(machine, spec)
+
+
+def lacking(machine: Machine, spec: PoolSpec) -> list[str]:
+    """The marks that a node of the pool should bear and does not, by what they are called on a node."""
+    wished = {POOL_LABEL: spec.name, LOCATION_LABEL: spec.location}
+    labels = [f"label {key}={value}" for key, value in wished.items() if machine.labels.get(key) != value]
+    taint = spec.taint
+    shown = f"taint {taint['key']}={taint['value']}:{taint['effect']}"
+    return labels if taint in _plain(machine) else [*labels, shown]
 
 
 def claim(machine: Machine, spec: PoolSpec) -> Patch:

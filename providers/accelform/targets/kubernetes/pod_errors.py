@@ -50,13 +50,17 @@ _SHOWN: Final = 400
 
 @dataclass(frozen=True, kw_only=True)
 class PodProblem:
-    """Why a pod does not serve. `hopeless`: waiting will not help. `log`: the container whose log tells more, or ""."""
+    """Why a pod does not serve. `hopeless`: waiting will not help. `log`: the container whose log tells more, or "".
+
+    `pool_is_full`: nothing but a free FPGA is missing.
+    """
 
     pod: str
     cause: Cause
     text: str
     hopeless: bool = False
     log: str = ""
+    pool_is_full: bool = False
 
     def __str__(self) -> str:
         return f"pod {self.pod}: {self.text}"
@@ -91,9 +95,8 @@ def problem_of(
 def _unscheduled(pod: str, message: str, resource_name: str, pool: str) -> PodProblem:
     if resource_name and f"Insufficient {resource_name}" in message:
         text = f"no FPGA of pool {pool!r} is free ({_short(message)})"
-    else:
-        text = f"no node takes it ({_short(message)})"
-    return PodProblem(pod=pod, cause="unschedulable", text=text)
+        return PodProblem(pod=pod, cause="unschedulable", text=text, pool_is_full=True)
+    return PodProblem(pod=pod, cause="unschedulable", text=f"no node takes it ({_short(message)})")
 
 
 def _of_container(pod: str, container: Object) -> PodProblem | None:

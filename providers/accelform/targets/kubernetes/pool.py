@@ -8,11 +8,12 @@ from typing import Final
 
 from accelform import faults
 from accelform.errors import AccelformError, PoolNotReady
-from accelform.targets.kubernetes import claims, marks, waiting
+from accelform.targets.kubernetes import claims, marks, plugin_sight, waiting
 from accelform.targets.kubernetes.client import Cluster
 from accelform.targets.kubernetes.kinds import NAMESPACES, NODES, PODS
 from accelform.targets.kubernetes.nodes import Machine
 from accelform.targets.kubernetes.planning import listed
+from accelform.targets.kubernetes.plugin_sight import PluginSight
 from accelform.targets.kubernetes.rights import Right
 from accelform.targets.kubernetes.settling import Settling
 from accelform.targets.kubernetes.spec import PoolSpec, PoolState
@@ -73,8 +74,8 @@ class NodePool:
         names = [row.name for row in members]
         errors = [f"machine {row.name} {row.fpga_trouble()}" for row in members if row.fpga_trouble()]
         errors += [f"machine {name} is no longer in the pool" for name in expected if name not in names]
-        unmarked = [row.name for row in members if not marks.is_complete(row, self._spec)]
-        errors += [f"machine {name} lost a mark of the pool" for name in unmarked]
+        lost = {row.name: marks.lacking(row, self._spec) for row in members}
+        errors += [f"machine {name} lost {' and '.join(marked)}" for name, marked in lost.items() if marked]
         return PoolState(
             agent_count=len(members),
             fpga_capacity=sum(row.usable_fpgas > 0 for row in members),
@@ -134,7 +135,12 @@ class NodePool:
             deadline,
             self._progress,
             cluster=str(self._cluster),
+            plugin=self._plugin,
         )
+
+    def _plugin(self) -> PluginSight:
+        name = self._spec.plugin_name
+        return plugin_sight.look(self._cluster, name) if name else PluginSight()
 
     def _wait_for(self, names: Collection[str], deadline: Deadline) -> bool:
         """True once each of the machines offers an FPGA; False as soon as one is not in the pool any more."""
@@ -146,6 +152,12 @@ class NodePool:
             return [] if vanished else [f"{row.name} {row.fpga_trouble()}" for row in members if row.fpga_trouble()]
 
         waiting.for_fpgas(
-            self._view.members, troubles, self._spec, deadline, self._progress, cluster=str(self._cluster)
+            self._view.members,
+            troubles,
+            self._spec,
+            deadline,
+            self._progress,
+            cluster=str(self._cluster),
+            plugin=self._plugin,
         )
         return not vanished

@@ -45,6 +45,8 @@ class Rollout:
     @property
     def step(self) -> tuple[int, str]:
         """The step it is at, counted from 1, and what is seen there."""
+        if self.observed and not self.wished:
+            return 1, "its deployment is scaled to 0 pods"
         if not self.observed or not self.created + self.old:
             return 1, f"the cluster takes over generation {self.generation} of the deployment"
         if self.scheduled < self.wished:
@@ -64,6 +66,8 @@ class Rollout:
         """As AksWebservice's state."""
         if self.is_done:
             return "Healthy"
+        if self.observed and not self.wished:
+            return "Failed"
         if self.problem and self.problem.cause == "unschedulable":
             return "Unschedulable"
         if self.problem or self.refused:
@@ -115,6 +119,13 @@ def image_of(deployment: Object) -> str:
     """The image of the server's container."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     return next((str(row.get("image")) for row in containers if row.get("name") == CONTAINER), "")
+
+
+def surge_of(deployment: Object) -> int:
+    """How many pods more than wished there may be while they change (a number, as this library writes it)."""
+    rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
+    found = rolling.get("maxSurge")
+    return found if isinstance(found, int) else 0
 
 
 def _owner(row: Object) -> str:

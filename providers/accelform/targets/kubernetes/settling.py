@@ -15,7 +15,7 @@ from typing import Final
 
 from accelform import faults
 from accelform.errors import NoNodeFree, NotOwner, PoolInUse, QuotaExceeded
-from accelform.targets.kubernetes import claims, planning
+from accelform.targets.kubernetes import claims, planning, yielding
 from accelform.targets.kubernetes.client import Cluster
 from accelform.targets.kubernetes.nodes import Machine
 from accelform.targets.kubernetes.planning import PoolPlan, Uses, listed
@@ -42,6 +42,7 @@ class Settling:
         self._leaving = Leaving(spec, deadline, progress, cluster=str(cluster))
         self._progress = progress
         self._fresh: set[str] = set()
+        self._has_yielded = False
         self._seen: frozenset[tuple[str, str]] = frozenset()
 
     def settle(self) -> tuple[str, ...]:
@@ -73,7 +74,12 @@ class Settling:
             machines, uses = self._view.machines(), self._view.uses()
             self._seen = self._others(machines)
             now = math.inf if self._deadline.is_over() else time.time()
-            plan = planning.plan(machines, uses, self._spec, cluster=str(self._cluster), now=now)
+            try:
+                plan = planning.plan(machines, uses, self._spec, cluster=str(self._cluster), now=now)
+            except PoolInUse:
+                if self._has_yielded or not self._yield(uses):
+                    raise
+                continue
             if plan.leaving:
                 self._leaving.pause(plan.leaving)
                 continue
@@ -90,6 +96,11 @@ class Settling:
             self._release(plan.release)
         faults.fault_point("compute-target:after-claim")
         return plan.members
+
+    def _yield(self, uses: Uses) -> bool:
+        """Whether the stack's own service leaves the machines that have to go."""
+        self._has_yielded = True
+        return yielding.make_room(self._cluster, self._spec, self._view, uses, self._progress)
 
     def _claim(self, plan: PoolPlan, machines: dict[str, Machine], uses: Uses) -> bool:
         """Marks what the plan names; False where somebody else was faster on any of it."""

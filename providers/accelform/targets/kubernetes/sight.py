@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from accelform.errors import ClusterDenied
 from accelform.plans.cluster_names import OWNER_ANNOTATION
 from accelform.targets.kubernetes import rollout
-from accelform.targets.kubernetes.address import Address, address_of, hint
+from accelform.targets.kubernetes.address import Address, address_of, hint, told_host
+from accelform.targets.kubernetes.conditions import holds
 from accelform.targets.kubernetes.kinds import DEPLOYMENTS, EVENTS, NODES, PODS, REPLICA_SETS, SERVICES
 from accelform.targets.kubernetes.pod_errors import Object
 from accelform.targets.kubernetes.rollout import Rollout
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Wish:
     """The service that is waited for. `keys` and `token_signing_key` are what calls must be taken with; `certificate`
-    is the chain that it has to show, `client_certificate` what it is shown, both PEM."""
+    is the chain that it has to show, `client_certificate` what it is shown, both PEM. `replicas` is None with an
+    autoscaler; `last_uris` are where clients were told to call, by port name."""
 
     name: str
     namespace: str
@@ -37,6 +39,8 @@ class Wish:
     keys: tuple[str, ...] = field(default=(), repr=False)
     token_signing_key: str = field(default="", repr=False)
     access_changed: bool = False
+    replicas: int | None = None
+    last_uris: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"service {self.name!r} in namespace {self.namespace!r}"
@@ -44,11 +48,13 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """What one look found; `owner` and `image` are those of the Deployment."""
+    """What one look found; `owner` and `image` are those of the Deployment, and `surge` how many pods more than wished
+    it may have while they change."""
 
     owner: str
     image: str
     rollout: Rollout
+    surge: int
     pods: tuple[Object, ...]
     events: tuple[Object, ...]
 
@@ -75,6 +81,7 @@ def look(cluster: Cluster, wish: Wish) -> Sight | None:
         owner=str((deployment["metadata"].get("annotations") or {}).get(OWNER_ANNOTATION) or ""),
         image=rollout.image_of(deployment),
         rollout=seen,
+        surge=rollout.surge_of(deployment),
         pods=tuple(pods),
         events=events,
     )
@@ -86,13 +93,24 @@ def find_address(cluster: Cluster, wish: Wish, pods: tuple[Object, ...]) -> Addr
     if service is None:
         return "its Service object is gone; `pulumi up --refresh` makes it again"
     nodes = _nodes(cluster, wish, pods) if service["spec"].get("type") == "NodePort" else []
-    found = address_of(service, nodes, ssl_enabled=wish.ssl_enabled, ssl_cname=wish.ssl_cname)
+    found = address_of(
+        service,
+        nodes,
+        ssl_enabled=wish.ssl_enabled,
+        ssl_cname=wish.ssl_cname,
+        preferred=(told_host(wish.last_uris), *_addresses_with_pods(pods)),
+    )
     return found if isinstance(found, Address) else f"{found}; {hint(service)}"
 
 
 def selector_of(labels: Mapping[str, str]) -> str:
     """Labels as a selector of the API."""
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def _addresses_with_pods(pods: tuple[Object, ...]) -> list[str]:
+    """Addresses of the nodes on which pods serve: a pool that shrinks keeps these."""
+    return [str((pod.get("status") or {}).get("hostIP") or "") for pod in pods if holds(pod, "Ready")]
 
 
 def _events(cluster: Cluster, wish: Wish) -> tuple[Object, ...]:
@@ -106,7 +124,7 @@ def _nodes(cluster: Cluster, wish: Wish, pods: tuple[Object, ...]) -> list[dict[
     try:
         return cluster.list(NODES, label_selector=selector_of(wish.pool_selector))
     except ClusterDenied:  # who may not see nodes can see where the pods are
-        addresses = {(pod.get("status") or {}).get("hostIP") for pod in pods}
+        addresses = {str((pod.get("status") or {}).get("hostIP") or "") for pod in pods}
         ready = [{"type": "Ready", "status": "True"}]
         return [
             {

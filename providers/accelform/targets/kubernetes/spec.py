@@ -13,6 +13,7 @@ from accelform.plans.cluster_names import POOL_LABEL
 class PoolSpec:
     """A pool of `agent_count` machines, one FPGA each. `is_external`: a device plugin that is not ours offers them.
 
+    `plugin_name` is that of its own device plugin and of the plugin's namespace, empty where the stack brings none.
     `node_selector` narrows what may be claimed; of an attached pool it says which nodes the pool is.
     """
 
@@ -26,6 +27,7 @@ class PoolSpec:
     quota_vcpus: int
     timeout_seconds: float
     is_external: bool = False
+    plugin_name: str = ""
     is_attached: bool = False
     node_selector: Mapping[str, str] = field(default_factory=dict)
 

@@ -9,11 +9,14 @@ from typing import Final
 from accelform.errors import ClusterUnreachable, PoolInUse, PoolNotReady
 from accelform.targets.kubernetes.nodes import FpgaUse, Machine
 from accelform.targets.kubernetes.planning import listed
+from accelform.targets.kubernetes.plugin_sight import PluginSight
 from accelform.targets.kubernetes.spec import PoolSpec
 
 Progress = Callable[[str], None]
 
 LOOK_EVERY_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 10.0
+"""How long a problem that waiting cannot cure has to last before the wait ends."""
 SPEAK_EVERY_SECONDS: Final = 30.0
 
 
@@ -51,28 +54,36 @@ def for_fpgas(
     progress: Progress,
     *,
     cluster: str,
+    plugin: Callable[[], PluginSight] = PluginSight,
 ) -> None:
-    """Returns once `missing` finds nothing wrong with what `look` sees; raises PoolNotReady at the deadline.
+    """Returns once `missing` finds nothing wrong with what `look` sees, nor `plugin` with the stack's device plugin.
 
-    An API server that is away for a moment is waited for, too.
+    Raises PoolNotReady at the deadline, or as soon as waiting cannot help. An API server that is away for a moment is
+    waited for, too.
     """
     speaker = Speaker(progress)
+    hopeless_since: float | None = None
     while True:
         try:
             machines = look()
             troubles = missing(machines)
+            seen = plugin()
         except ClusterUnreachable as error:
             if deadline.is_over():
                 raise
-            machines, troubles = (), [str(error)]
-        if not troubles:
+            machines, troubles, seen = (), [str(error)], PluginSight()
+        if not troubles and not seen.missing:
             return
+        hopeless_since = (hopeless_since or time.monotonic()) if seen.hopeless else None
+        if hopeless_since is not None and time.monotonic() - hopeless_since >= PATIENCE_SECONDS:
+            raise PoolNotReady(f"pool {spec.name!r} in {cluster} cannot offer its FPGAs: {listed(seen.missing)}")
         ready = sum(row.usable_fpgas > 0 for row in machines)
-        speaker.say(f"pool {spec.name!r} [2/3] {ready} of {spec.agent_count} machines offer {spec.resource_name}")
+        offered = f"{ready} of {spec.agent_count} machines offer {spec.resource_name}"
+        speaker.say(f"pool {spec.name!r} [2/3] " + "; ".join((offered, *seen.missing[:1])))
         if deadline.is_over():
             raise PoolNotReady(
                 f"pool {spec.name!r} in {cluster} did not offer {spec.agent_count} × {spec.resource_name} within "
-                f"{deadline.seconds:g} s: {listed(troubles)}; {_advice(spec)}"
+                f"{deadline.seconds:g} s: {listed([*troubles, *seen.missing])}; {_advice(spec)}"
             )
         time.sleep(LOOK_EVERY_SECONDS)
 
