@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from accelform.errors import BaseImageUnusable
@@ -93,13 +94,15 @@ def compose(
     labels: Mapping[str, str],
     annotations: Mapping[str, str],
     python_path: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Composed:
     """`new_layers` on `base`, which serves as user 65532 and is started as accelform_runtime.server.
 
     Of the base its environment and labels stay, under the new ones; what it would run does not. Raises
     BaseImageUnusable where its documents do not fit each other, or a layer may not be copied.
     """
-    config = _configuration(base, new_layers, labels=labels, python_path=python_path)
+    further = {"PYTHONPATH": python_path, "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    config = _configuration(base, new_layers, labels=labels, environment=further)
     content = layout.encode(config)
     layers = [*_oci(base), *(layer.descriptor for layer in new_layers)]
     manifest = layout.manifest_document(
@@ -109,7 +112,7 @@ def compose(
 
 
 def _configuration(
-    base: Base, new_layers: Sequence[NewLayer], *, labels: Mapping[str, str], python_path: str
+    base: Base, new_layers: Sequence[NewLayer], *, labels: Mapping[str, str], environment: Mapping[str, str]
 ) -> dict[str, Any]:
     document = copy.deepcopy(dict(base.config))
     below = list(_section(document, "rootfs").get("diff_ids") or ())
@@ -119,12 +122,7 @@ def _configuration(
             f"manifest of {len(base.layers)}. Build and push it again."
         )
     running = {key: value for key, value in _section(document, "config").items() if key not in _OF_THE_BASE_ONLY}
-    environment = {
-        "PATH": DEFAULT_PATH,
-        **base.environment,
-        "PYTHONPATH": python_path,
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    environment = {"PATH": DEFAULT_PATH, **base.environment, **environment}
     history = [{"created": layout.CREATED, "created_by": layer.description} for layer in new_layers]
     return {
         **{key: document[key] for key in ("architecture", "os", "os.version", "variant") if key in document},

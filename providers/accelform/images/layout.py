@@ -8,6 +8,7 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from accelform.errors import StoreLocationError
@@ -73,7 +74,11 @@ def architecture() -> str:
 
 
 def config_document(
-    layers: Sequence[tuple[Descriptor, str]], *, labels: Mapping[str, str], python_path: str
+    layers: Sequence[tuple[Descriptor, str]],
+    *,
+    labels: Mapping[str, str],
+    python_path: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The image configuration for uncompressed layers, each with the text for its history line."""
     return {
@@ -86,6 +91,7 @@ def config_document(
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 f"PYTHONPATH={python_path}",
                 "PYTHONDONTWRITEBYTECODE=1",
+                *(f"{name}={value}" for name, value in environment.items()),
             ],
             "WorkingDir": "/",
             "Labels": dict(labels),

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from accelform.images import layout
 from accelform.images.archive import LayerFile
 from accelform.store.keys import check_key
+
+DESCRIPTION: Final = f"{layout.MODEL_FOLDER}/bundle.json"
+
+
+def model_environment(files: Iterable[LayerFile]) -> dict[str, str]:
+    """What the image's configuration, and with it the image's digest, says of its model: the sha256 of its description.
+
+    The description has the digests of the other files. A server compares it when it loads the model.
+    """
+    from accelform_runtime.device.bundle import DIGEST_VARIABLE
+
+    for file in files:
+        if file.name == DESCRIPTION:
+            return {DIGEST_VARIABLE: hashlib.sha256(file.source.read_bytes()).hexdigest()}
+    return {}
 
 
 def layer_files(files: Mapping[str, Path], *, digests: Mapping[str, str] | None = None) -> list[LayerFile]:

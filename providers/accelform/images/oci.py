@@ -16,7 +16,7 @@ from accelform.errors import StoreLocationError
 from accelform.images import layout
 from accelform.images.archive import tar_stream
 from accelform.images.layout import Descriptor, ImageLocation
-from accelform.images.model_files import layer_files
+from accelform.images.model_files import layer_files, model_environment
 from accelform.images.runtime_layer import LAYER_FOLDER, LayerRef
 from accelform.images.unpacking import UnpackedImage, unpack, unpacked
 from accelform.store.manifest import FileRecord
@@ -85,7 +85,12 @@ def build_image(
     log.add(f"layer 2/2 {model.digest} {model.size_bytes} bytes: model files {', '.join(sorted(model_files))}")
 
     layers = ((runtime, runtime_layer.description), (model, f"model files below /{layout.MODEL_FOLDER}"))
-    configuration = layout.config_document(layers, labels=all_labels, python_path=f"/{LAYER_FOLDER}")
+    configuration = layout.config_document(
+        layers,
+        labels=all_labels,
+        python_path=f"/{LAYER_FOLDER}",
+        environment=model_environment(layer_files(model_files)),
+    )
     config = keep_document(layout.CONFIG_TYPE, layout.encode(configuration))
     log.add(f"config {config.digest}")
     document = layout.manifest_document(config, [runtime, model], annotations=all_labels)

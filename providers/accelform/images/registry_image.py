@@ -22,6 +22,7 @@ from accelform.images.archive import LayerFile
 from accelform.images.based import PYTHON, read_base, runtime_layers
 from accelform.images.composing import PYTHON_LABEL, RUNTIME_LABEL, Base, Composed, NewLayer, compose
 from accelform.images.compression import FAST, Plain, compressed
+from accelform.images.model_files import model_environment
 from accelform.images.model_layers import model_layers
 from accelform.images.oci import BUILD_LOG, TITLE, BuildLog
 from accelform.images.pushing import push
@@ -225,6 +226,7 @@ def _composed(
             OWNER_ANNOTATION: wanted.owner,
         },
         python_path=f"/{LAYER_FOLDER}",
+        environment=model_environment(wanted.model_files),
     )
 
 

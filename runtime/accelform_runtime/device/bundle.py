@@ -17,6 +17,8 @@ from accelform_runtime.numerics.format import load_profile
 
 SCHEMA: Final = 3
 DESCRIPTION_FILE: Final = "bundle.json"
+DIGEST_VARIABLE: Final = "ACCELFORM_BUNDLE_SHA256"
+"""Set by an image, in what its digest covers: the sha256 (hex) of the bundle.json in it."""
 MODEL_FILE: Final = "model.onnx"
 FRONT_FILE: Final = "front.onnx"
 NETWORK_FILE: Final = "fpga.json"
@@ -71,11 +73,20 @@ class Bundle:
     files: Mapping[str, FileInfo]
 
     @classmethod
-    def read(cls, folder: Path) -> Bundle:
-        """The description in `folder`/bundle.json. Raises BundleInvalid."""
+    def read(cls, folder: Path, *, sha256: str = "") -> Bundle:
+        """The description in `folder`/bundle.json. Raises BundleInvalid, also where its `sha256` (hex) is another.
+
+        The description has the digests of the other files: whoever knows its own knows all of the bundle.
+        """
         path = folder / DESCRIPTION_FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            data = path.read_bytes()
+            found = hashlib.sha256(data).hexdigest()
+            if sha256 and found != sha256:
+                raise BundleInvalid(
+                    f"{path} has the sha256 {found}, its image says {sha256}: the file was altered; {_REMEDY}"
+                )
+            content = json.loads(data.decode("utf-8"))
         except OSError as error:
             raise BundleInvalid(f"cannot read model bundle {path}: {error.strerror}; {_REMEDY}") from error
         except ValueError as error:
@@ -171,7 +182,9 @@ def _compare(path: Path, expected: FileInfo, size: int, sha256: str) -> None:
             f"the file was altered or cut short; {_REMEDY}"
         )
     if sha256 != expected.sha256:
-        raise BundleInvalid(f"{path} does not match the sha256 in its bundle: the file was altered; {_REMEDY}")
+        raise BundleInvalid(
+            f"{path} has the sha256 {sha256}, its bundle says {expected.sha256}: the file was altered; {_REMEDY}"
+        )
 
 
 def input_problems(tensor: TensorInfo) -> list[str]:

@@ -34,13 +34,15 @@ WARM_UP_SIDE: Final = 256
 class Fpga:
     """One model in one engine, run one image at a time."""
 
-    def __init__(self, folder: Path, *, threads: int = 0, engine: str = engines.AUTO) -> None:
+    def __init__(self, folder: Path, *, threads: int = 0, engine: str = engines.AUTO, bundle_sha256: str = "") -> None:
         """Loads the bundle in `folder`; `threads` 0 takes what affinity and quota give, `engine` is one of ENGINES.
+
+        `bundle_sha256` is what its description must have, hex; "": any.
 
         Raises BundleInvalid when the bundle is damaged or does not describe its graph, ConfigInvalid when the engine
         cannot run it.
         """
-        self.bundle = Bundle.read(folder)
+        self.bundle = Bundle.read(folder, sha256=bundle_sha256)
         self.threads = threads or available_threads()
         started = time.perf_counter()
         verify(folder, self.bundle)

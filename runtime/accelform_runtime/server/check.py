@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,10 +68,17 @@ def _who(config: ServiceConfig) -> str:
 
 
 def _load(config: ServiceConfig | None, folder: Path) -> str:
+    from accelform_runtime.device.bundle import DIGEST_VARIABLE
+    from accelform_runtime.device.engines import AUTO
     from accelform_runtime.device.fpga import Fpga
 
     started = time.monotonic()
-    fpga = Fpga(folder, threads=config.threads, engine=config.engine) if config else Fpga(folder)
+    fpga = Fpga(
+        folder,
+        threads=config.threads if config else 0,
+        engine=config.engine if config else AUTO,
+        bundle_sha256=os.environ.get(DIGEST_VARIABLE, ""),
+    )
     fpga.warm_up()
     bundle = fpga.bundle
     return (

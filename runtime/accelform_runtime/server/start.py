@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from accelform_runtime import __version__
-from accelform_runtime.device.bundle import Bundle
+from accelform_runtime.device.bundle import DIGEST_VARIABLE, Bundle
 from accelform_runtime.device.lock import DeviceLock, Resident
 from accelform_runtime.errors import ConfigInvalid
 from accelform_runtime.front.build import PROGRAM
@@ -26,7 +26,8 @@ def become_front(config: ServiceConfig, config_path: Path, model_folder: Path, l
     """
     if problem := files.problem(config):
         raise problem
-    bundle = Bundle.read(model_folder)
+    bundle_sha256 = os.environ.get(DIGEST_VARIABLE, "")
+    bundle = Bundle.read(model_folder, sha256=bundle_sha256)
     resident = Resident(service=config.name, image=config.image, pid=os.getpid())
     lock = DeviceLock(Path(config.device_lock_file), resident)
     try:
@@ -36,6 +37,7 @@ def become_front(config: ServiceConfig, config_path: Path, model_folder: Path, l
             "model_dir": str(model_folder),
             "model_name": bundle.name,
             "model_version": bundle.version,
+            "bundle_sha256": bundle_sha256,
             "worker_command": worker_command(),
             "runtime_version": __version__,
             "log_lines_lost": log.lines_lost,

@@ -26,7 +26,12 @@ def load(frame: Frame, connection: Connection, log: Log) -> tuple[Calls | None, 
         if frame.kind is not Kind.LOAD:
             raise InternalError(f"the first frame is {frame.kind.name}, not LOAD")
         meta = frame.meta
-        fpga = Fpga(Path(meta["model_dir"]), threads=meta.get("threads", 0), engine=meta.get("engine", "auto"))
+        fpga = Fpga(
+            Path(meta["model_dir"]),
+            threads=meta.get("threads", 0),
+            engine=meta.get("engine", "auto"),
+            bundle_sha256=meta.get("bundle_sha256", ""),
+        )
         fpga.warm_up()
         served = Served(
             bundle=fpga.bundle,

@@ -60,7 +60,9 @@ func (d *Device) Load(ctx context.Context) error {
 	d.mu.Lock()
 	d.versions.set(d.settings.ModelName, d.settings.ModelVersion, wire.ModelVersionStatus_LOADING, nil)
 	d.mu.Unlock()
-	loaded, err := load(ctx, d.config(d.settings.ModelDir, nil))
+	deployed := d.config(d.settings.ModelDir, nil)
+	deployed.load.BundleSHA256 = d.settings.BundleSHA256
+	loaded, err := load(ctx, deployed)
 	if err != nil {
 		return err
 	}

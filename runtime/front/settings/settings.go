@@ -53,6 +53,8 @@ type Settings struct {
 	// ModelName and ModelVersion are what that bundle says of itself.
 	ModelName    string `json:"model_name"`
 	ModelVersion int64  `json:"model_version"`
+	// BundleSHA256 is what that bundle's description must have, hex; empty: any.
+	BundleSHA256 string `json:"bundle_sha256"`
 	// WorkerCommand starts a worker; its end of the socket pair is file descriptor 3.
 	WorkerCommand []string `json:"worker_command"`
 	// RuntimeVersion is the version of accelform_runtime.

@@ -3,6 +3,7 @@ package worker
 // LoadMeta tells a new worker which model to load, and how.
 type LoadMeta struct {
 	ModelDir             string           `json:"model_dir"`
+	BundleSHA256         string           `json:"bundle_sha256"` // of its description, hex; empty: any
 	Threads              int              `json:"threads"`
 	Engine               string           `json:"engine"`
 	Service              string           `json:"service"`

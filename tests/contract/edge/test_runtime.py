@@ -103,3 +103,33 @@ def test_a_damaged_model_is_refused_and_rolled_back(bench, service, tiny, port, 
         bench.deploy(bad, port=port)
 
     assert service.score_image(tiny.image_bytes()).array.shape == (1, 10)
+
+
+def test_a_description_that_the_image_does_not_have_is_not_served(bench, runtime_image, port):
+    """Labels that somebody exchanged on the box: the server refuses them, and a deploy of the image says why."""
+    import hashlib
+    import json
+
+    from accelform.errors import ServiceNotReady
+    from accelform_runtime.device.bundle import DIGEST_VARIABLE
+
+    class Told:
+        """An image that says what description is in it, as images do."""
+
+        def __init__(self) -> None:
+            self._image = runtime_image()
+            self.label, self.digest = self._image.label, self._image.digest
+
+        def unpack(self, folder) -> None:
+            self._image.unpack(folder)
+            description = folder / "rootfs" / "model" / "bundle.json"
+            told = {DIGEST_VARIABLE: hashlib.sha256(description.read_bytes()).hexdigest()}
+            (folder / "image.json").write_text(json.dumps({"environment": told}))
+            content = json.loads(description.read_text())
+            content["labels"].reverse()
+            description.write_text(json.dumps(content))
+
+    bench.provision()
+
+    with pytest.raises(ServiceNotReady, match=r"bundle\.json has the sha256 [0-9a-f]{64}, its image says [0-9a-f]{64}"):
+        bench.deploy(Told(), port=port, timeout_seconds=120)

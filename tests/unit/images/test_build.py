@@ -16,6 +16,7 @@ from accelform.errors import InternalError, ObjectMissing, StoreLocationError
 from accelform.images import layout, oci
 from accelform.images.runtime_layer import LayerRef
 from accelform.store import Store, versions
+from accelform_runtime.device.bundle import DIGEST_VARIABLE
 
 MakeLayer = Callable[[Store, Path], LayerRef]
 
@@ -65,6 +66,19 @@ def test_an_image_is_a_valid_oci_layout(store: Store, build: Callable[[], oci.Im
     assert config["config"]["Labels"] == {"org.opencontainers.image.title": "digits"}
     assert image.location == f"{store.url}/images/digits/1@{image.digest}"
     assert oci.exists(store, image.location)
+
+
+def test_the_images_digest_covers_the_models_description(
+    store: Store, build: Callable[[], oci.ImageRef], model_files: dict[str, Path]
+) -> None:
+    """The configuration says its sha256, which the server compares: other labels are another image's."""
+    build()
+    assert store.root is not None
+
+    config = validate_layout(store.root / "images/digits/1", reference_name="1")
+
+    digest = hashlib.sha256(model_files["bundle.json"].read_bytes()).hexdigest()
+    assert f"{DIGEST_VARIABLE}={digest}" in config["config"]["Env"]
 
 
 def test_the_manifest_of_the_version_covers_every_file(store: Store, build: Callable[[], oci.ImageRef]) -> None:

@@ -8,6 +8,7 @@ finishes or removes.
 from __future__ import annotations
 
 import errno
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -253,6 +254,7 @@ class Deployment:
                 "LANG": "C.UTF-8",
                 "PYTHONPATH": str(rootfs / "opt" / "accelform"),
                 "PYTHONDONTWRITEBYTECODE": "1",
+                **_told_by_image(rootfs.parent),
             },
             log=self.layout.service_log(name),
             stop_seconds=release.stop_seconds,
@@ -267,6 +269,17 @@ def make_folders(layout: Layout, *, agent_count: int) -> None:
     for folder in layout.fpgas.iterdir():
         if int(folder.name) >= agent_count:
             remove_tree(folder)
+
+
+def _told_by_image(image: Path) -> dict[str, str]:
+    """The sha256 of the model's description, which the image's digest covers: the server compares it."""
+    from accelform_runtime.device.bundle import DIGEST_VARIABLE
+
+    try:
+        environment = json.loads((image / "image.json").read_text(encoding="utf-8"))["environment"]
+        return {DIGEST_VARIABLE: str(environment[DIGEST_VARIABLE])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # an image of an earlier version, or one that is unpacked again before it runs
 
 
 def _free_fpga(box: BoxState, service: str) -> int:
