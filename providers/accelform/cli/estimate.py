@@ -21,19 +21,24 @@ _NO_IMAGES: Final = (
     "No latency is given: the forecast is of networks that read images. What decides for one that reads\n"
     "a vector, its way to the FPGA and back, is not in it."
 )
+PRACTICALLY_ALL: Final = 0.999
 _OF_IMAGES: Final = ("_ms", "_per_second", "teraflops")
 """Ends of an estimate's names that mean something for networks that read images only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is estimated; `mismatch` tells why there is no bitstream for it, empty if there is one."""
+    """What is estimated; `mismatch` tells why there is no bitstream for it, empty if there is one.
+
+    `fpga_share` is the FPGA's part of all multiply-accumulates, whose time the estimate is; None where not known.
+    """
 
     name: str
     title: str
     family: str | None
     mismatch: str
     network: Network
+    fpga_share: float | None = None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +84,7 @@ def as_plain(subject: Subject, estimate: Estimate, *, layers: bool) -> dict[str,
         "family": subject.family,
         "bitstream": _bitstream(subject, estimate) or None,
         "mismatch": subject.mismatch,
+        "fpga_share": subject.fpga_share,
         "estimate": plain,
     }
 
@@ -105,7 +111,14 @@ def _subject(model: str) -> Subject:
     source = read_source(path, progress=say)
     known = FAMILIES.get(source.family or "")
     title = f"{source.path.name}: {known.title if known else source.network.name}"
-    return Subject(name=model, title=title, family=source.family, mismatch=source.mismatch, network=source.network)
+    return Subject(
+        name=model,
+        title=title,
+        family=source.family,
+        mismatch=source.mismatch,
+        network=source.network,
+        fpga_share=source.fpga_share,
+    )
 
 
 def _bitstream(subject: Subject, estimate: Estimate) -> str:
@@ -116,7 +129,7 @@ def _bitstream(subject: Subject, estimate: Estimate) -> str:
 
 def _page(subject: Subject, estimate: Estimate, *, layers: bool) -> str:
     reads_images = _reads_images(subject.network)
-    rows = (_image_rows if reads_images else _vector_rows)(estimate)
+    rows = (*(_image_rows if reads_images else _vector_rows)(estimate), *_share_row(subject))
     what = "image" if reads_images else "input"
     lines = [f"{subject.title} on {estimate.fpga}, {estimate.number_format}: one {what}", ""]
     lines += [f"{name:<22}  {value:>14}  {note}".rstrip() for name, value, note in rows]
@@ -141,6 +154,12 @@ def _image_rows(estimate: Estimate) -> tuple[tuple[str, str, str], ...]:
         ("work", f"{estimate.multiply_accumulates / 1e9:.4g} GMAC", _use(estimate)),
         ("weights", f"{estimate.weight_bytes / 1e6:.4g} MB", _streaming(estimate)),
     )
+
+
+def _share_row(subject: Subject) -> tuple[tuple[str, str, str], ...]:
+    if subject.fpga_share is None or subject.fpga_share > PRACTICALLY_ALL:
+        return ()
+    return (("on the FPGA", f"{subject.fpga_share:.1%}", "of the multiply-accumulates; the times are of that part"),)
 
 
 def _vector_rows(estimate: Estimate) -> tuple[tuple[str, str, str], ...]:

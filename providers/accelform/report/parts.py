@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from accelform.conversion.work import multiply_accumulates
 from accelform_runtime.network.steps import Affine, Convolution, Normalise
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from accelform_runtime.network.network import Network
     from accelform_runtime.numerics.format import NumberFormat
 
-DENSE = ("Gemm", "MatMul")
 FLOAT_BYTES = 4
 ENCODED = "DT_STRING"
 
@@ -60,8 +60,8 @@ def parts_of(split: SplitModel, fmt: NumberFormat) -> tuple[Part, Part, Part]:
     leaving = tuple(f"{output.tensor} float32 {_shape((1, *output.shape))}" for output in network.outputs)
     inputs = tuple(tensor_text(tensor) for tensor in split.inputs)
     outputs = tuple(tensor_text(tensor) for tensor in split.outputs)
-    front = _graph_part("front", split.front, reads=inputs, gives=image, idle=_idle_front(split))
-    head = _graph_part("head", split.head, reads=leaving, gives=outputs, idle="nothing left to do")
+    front = _graph_part("front", split.front, opset=split.opset, reads=inputs, gives=image, idle=_idle_front(split))
+    head = _graph_part("head", split.head, opset=split.opset, reads=leaving, gives=outputs, idle="nothing left to do")
     return front, _network_part(network, fmt, reads=image, gives=leaving), head
 
 
@@ -101,14 +101,13 @@ def _network_part(network: Network, fmt: NumberFormat, *, reads: tuple[str, ...]
 
 
 def _graph_part(
-    part: str, graph: onnx.GraphProto | None, *, reads: tuple[str, ...], gives: tuple[str, ...], idle: str
+    part: str, graph: onnx.GraphProto | None, *, opset: int, reads: tuple[str, ...], gives: tuple[str, ...], idle: str
 ) -> Part:
     if graph is None:
         return Part(
             part=part, place="CPU", what=idle, layers=0, kinds={}, parameters=0, parameter_bytes=0,
             multiply_accumulates=0, reads=reads, gives=gives,
         )  # fmt: skip
-    constants = {constant.name: tuple(constant.dims) for constant in graph.initializer}
     kinds = dict(Counter(node.op_type for node in graph.node).most_common())
     parameters = sum(prod(constant.dims) for constant in graph.initializer if constant.data_type in _real_types())
     return Part(
@@ -119,7 +118,7 @@ def _graph_part(
         kinds=kinds,
         parameters=parameters,
         parameter_bytes=parameters * FLOAT_BYTES,
-        multiply_accumulates=None if "Conv" in kinds else _dense_products(graph, constants),
+        multiply_accumulates=multiply_accumulates(graph, opset),
         reads=reads,
         gives=gives,
     )
@@ -130,11 +129,6 @@ def _real_types() -> frozenset[int]:
     from onnx import TensorProto
 
     return frozenset((TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE))
-
-
-def _dense_products(graph: onnx.GraphProto, constants: dict[str, tuple[int, ...]]) -> int:
-    dense = (node for node in graph.node if node.op_type in DENSE)
-    return sum(prod(constants[name]) for node in dense for name in node.input[:2] if name in constants)
 
 
 def _idle_front(split: SplitModel) -> str:

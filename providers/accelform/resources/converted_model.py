@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from accelform.resources.model import Model
     from accelform.store.manifest import Manifest
 
+LARGE_SHARE = 0.9
+"""Of a network on the FPGA: below it a latency is not what people take it for."""
+
 CONTRACT = ResourceContract(
     name="ConvertedModel",
     summary="A model in the FPGA's number format, split into FPGA part and CPU part, with its forecast.",
@@ -128,7 +131,14 @@ CONTRACT = ResourceContract(
             role="update",
             computed=True,
             unit="ms",
-            description="modelled FPGA latency of one image",
+            description="modelled latency of one image in the FPGA's part; `fpga_share` is that part's share",
+        ),
+        Property(
+            name="fpga_share",
+            kind="number",
+            role="update",
+            computed=True,
+            description="the FPGA's share of the network's multiply-accumulates; 0 where they can't be counted",
         ),
         Property(
             name="estimate",
@@ -196,12 +206,19 @@ class ConvertedModelProvider(VersionedProvider):
             return Planned(computed={}, problems=tuple(problems))
         estimate = forecast(source.network, number_format=inputs["number_format"]).as_dict()
         estimate.pop("layers", None)
+        share = source.fpga_share or 0.0
+        if 0 < share < LARGE_SHARE:
+            common.note(
+                f"the FPGA does {share:.1%} of the network's multiply-accumulates; the forecast of "
+                f"{estimate['latency_ms']:.3f} ms is of that part alone"
+            )
         computed = {
             "topology": source.family or "",
             "mismatch": source.mismatch,
             "bitstream": bitstream(source.family, inputs["number_format"], mismatch=source.mismatch),
             "calibration_digest": calibration,
             "predicted_latency_ms": estimate["latency_ms"],
+            "fpga_share": share,
             "estimate": estimate,
             "fingerprint": fingerprint(
                 converter=CONVERTER_VERSION,
@@ -338,6 +355,7 @@ class ConvertedModel(AccelResource, module="accel", name="ConvertedModel"):
     calibration_digest: Output[str]
     fingerprint: Output[str]
     predicted_latency_ms: Output[float]
+    fpga_share: Output[float]
     estimate: Output[Mapping[str, Any]]
     name: Output[str]
     version: Output[int]

@@ -20,7 +20,7 @@ from accelform.featurizers.spec import (
     SeededClassifier,
     parse_spec,
 )
-from accelform.sources.files import content_digest, described, read_labels
+from accelform.sources.files import as_before, content_digest, described, read_labels
 from accelform.sources.model import ModelSource, SourceFile
 from accelform_runtime.network.network import Network
 
@@ -78,6 +78,7 @@ def read_featurizer(path: Path, text: str, progress: Progress = lambda _: None) 
         files=files,
         preprocess=spec.preprocess,
         spec=spec,
+        multiply_accumulates=network.multiply_accumulates + _classifier_work(family, classes),
         assumptions=assumptions,
     )
 
@@ -92,7 +93,7 @@ def identity_settings(spec: FeaturizerSpec) -> dict[str, object]:
     settings: dict[str, object] = {"spec": plain | {"weights_source": type(spec.weights).__name__}}
     if any(name.lower().endswith(KERAS_ENDINGS) for name in spec.paths):
         settings["keras_reading"] = KERAS_READING
-    return settings
+    return as_before(settings)
 
 
 def open_featurizer(source: ModelSource, progress: Progress) -> SplitModel:
@@ -147,6 +148,14 @@ def load_variables(source: ModelSource, progress: Progress = lambda _: None) -> 
     progress(f"widened from 1/{divisor} to full width")
     narrow = family.network(width_divisor=divisor, classes=spec.classes)
     return widen(variables, narrow, source.network, classifier=tuple(family.classifier_variables(1)))
+
+
+def _classifier_work(family: Family, classes: int | None) -> int:
+    """On the CPU, of one image."""
+    length = family.feature_length
+    return (
+        length * classes if length is not None and classes is not None and family.prediction_tensor is not None else 0
+    )
 
 
 def _classes(spec: FeaturizerSpec, family: Family, files: tuple[SourceFile, ...]) -> tuple[int | None, tuple[str, ...]]:

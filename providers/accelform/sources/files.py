@@ -150,12 +150,12 @@ def is_plain_name(name: str) -> bool:
 
 def content_digest(kind: str, settings: Mapping[str, Any], files: Iterable[SourceFile]) -> str:
     """`sha256:...` over what a source is: settings in canonical form and the contents by name."""
-    content = {"kind": kind, **_as_before(settings), "files": {file.name: file.sha256 for file in files}}
+    content = {"kind": kind, **settings, "files": {file.name: file.sha256 for file in files}}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
-def _as_before(settings: Mapping[str, Any]) -> dict[str, Any]:
+def as_before(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that came later are left out where they say what always was, so that old digests stay."""
-    found = {key: _as_before(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
+    found = {key: as_before(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
     return {key: value for key, value in found.items() if (key, value) not in LATER}

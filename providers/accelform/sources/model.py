@@ -42,6 +42,7 @@ class ModelSource:
         files: everything needed to read the source again elsewhere, the one to start with first
         preprocess: set where the wire carries encoded images
         spec: the featurizer specification, for that kind
+        multiply_accumulates: of one image in the whole network, on FPGA and CPU; None where they can't be counted
         import_log: what TensorFlow said when it read the files, for the kinds that need it
         assumptions: what the files left open, and what was taken for it; told at every reading
     """
@@ -60,8 +61,16 @@ class ModelSource:
     files: tuple[SourceFile, ...]
     preprocess: Preprocess | None = None
     spec: FeaturizerSpec | None = None
+    multiply_accumulates: int | None = None
     import_log: Path | None = field(default=None, compare=False)
     assumptions: tuple[str, ...] = ()
+
+    @property
+    def fpga_share(self) -> float | None:
+        """Of the multiply-accumulates those that the FPGA does, whose time a forecast is; None where not known."""
+        from accelform.conversion.work import fpga_share
+
+        return fpga_share(self.network.multiply_accumulates, self.multiply_accumulates)
 
     @property
     def folder(self) -> Path:

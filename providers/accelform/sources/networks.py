@@ -71,7 +71,7 @@ def read_network(found: Found, path: Path, *, inputs: Names, outputs: Names, pro
     key = (digest, tuple(inputs or ()), tuple(outputs or ()))
     if key not in _KNOWN:
         split, imported = _split(found, inputs, outputs, with_weights=False, progress=progress)
-        _try_out(found, imported, inputs, outputs, progress)
+        work = _try_out(found, imported, inputs, outputs, progress)
         if len(_KNOWN) >= MAX_KNOWN:
             _KNOWN.clear()
         _KNOWN[key] = ModelSource(
@@ -88,6 +88,7 @@ def read_network(found: Found, path: Path, *, inputs: Names, outputs: Names, pro
             labels=(),
             files=(),
             preprocess=split.preprocess,
+            multiply_accumulates=work,
             import_log=imported.log if imported else None,
         )
     known = _KNOWN[key]
@@ -152,10 +153,14 @@ def _need_saved_model(found: Found) -> None:
         )
 
 
-def _try_out(found: Found, imported: Imported | None, inputs: Names, outputs: Names, progress: Progress) -> None:
-    """Raises: UserError: a server could not start with the network, or would answer otherwise than onnxruntime."""
+def _try_out(found: Found, imported: Imported | None, inputs: Names, outputs: Names, progress: Progress) -> int | None:
+    """The multiply-accumulates of the whole network.
+
+    Raises:
+        UserError: a server could not start with it, or would answer otherwise than onnxruntime.
+    """
     with _named(found):
-        try_out(
+        return try_out(
             imported.model if imported else found.entry,
             name=found.entry.name,
             digest=content_digest(found.kind, {}, found.parts),

@@ -238,3 +238,20 @@ def test_the_kept_list_is_bounded(write_onnx: Write, tmp_path: Path, monkeypatch
         read_source(write_onnx(f"{seed}/net.onnx", seed=10 + seed))
 
     assert len(json.loads((tmp_path / "imports" / ask.TRIED_FILE).read_text())) == 2
+
+
+def test_the_fpgas_share_of_the_arithmetic(written: Callable[..., Path]) -> None:
+    """Convolutions behind what the FPGA does not have are counted too, though they stay on the CPU."""
+
+    def interrupted(model: onnx.ModelProto) -> None:
+        model.graph.node[1].input[0] = "again"
+        model.graph.node.insert(1, helper.make_node("Sigmoid", ["conv"], ["gate"]))
+        model.graph.node.insert(2, helper.make_node("Conv", ["gate", "w2"], ["again"], pads=[1, 1, 1, 1]))
+        model.graph.initializer.append(numpy_helper.from_array(np.ones((4, 4, 3, 3), np.float32), "w2"))
+
+    source = read_source(written(interrupted))
+
+    on_fpga, behind = 8 * 8 * 4 * 3 * 9, 8 * 8 * 4 * 4 * 9 + 4 * 3
+    assert source.network.multiply_accumulates == on_fpga
+    assert source.multiply_accumulates == on_fpga + behind
+    assert source.fpga_share == pytest.approx(on_fpga / (on_fpga + behind), abs=1e-6)

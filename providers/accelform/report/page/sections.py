@@ -69,7 +69,7 @@ def tiles(report: Report) -> Markup:
             "Latency, modelled",
             figures(estimate.latency_ms),
             "ms",
-            f"{figures(estimate.latency_low_ms)} to {figures(estimate.latency_high_ms)} ms, batch 1",
+            f"{figures(estimate.latency_low_ms)} to {figures(estimate.latency_high_ms)} ms, batch 1{_of_part(report)}",
         ),
         tile(
             "Throughput, modelled",
@@ -151,13 +151,25 @@ def _why_no_bitstream(report: Report) -> Markup | None:
     return element("p", element("strong", "No bitstream. "), shortened(reason, 1000), class_="note")
 
 
+def _share(report: Report) -> float | None:
+    """Of the multiply-accumulates those that the FPGA does; None where some can't be counted."""
+    counts = [part.multiply_accumulates for part in report.parts]
+    known = [count for count in counts if count is not None]
+    if len(known) != len(counts) or not sum(known):
+        return None
+    return known[1] / sum(known)
+
+
+def _of_part(report: Report) -> str:
+    """What a time is of, where it is not the whole network's."""
+    share = _share(report)
+    return f", of {share:.1%} of the arithmetic" if share is not None and share < SHARE_SHOWN else ""
+
+
 def _split_lede(report: Report) -> str:
-    front, fpga, head = report.parts
-    whole = sum(part.multiply_accumulates or 0 for part in report.parts)
-    counted = all(part.multiply_accumulates is not None for part in (front, head))
-    if not whole or not counted:
+    share = _share(report)
+    if share is None:
         return "The FPGA takes the network; the CPU does what comes before and after."
-    share = (fpga.multiply_accumulates or 0) / whole
     if share == 1:
         return "The FPGA does every multiply-accumulate."
     text = f"{share:.1%}" if share < SHARE_SHOWN else "more than 99.9%"

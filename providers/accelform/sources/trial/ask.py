@@ -12,16 +12,18 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from accelform import errors
 from accelform.errors import UnsupportedModel, UserError
 from accelform.sources.imports import imports_folder, private_folder
 from accelform.sources.process import TIME_VARIABLE, Limits
 
-TRIAL_VERSION = 1
+TRIAL_VERSION = 2
 """Changes whenever the same file could be judged differently."""
 
 TRIED_FILE = "tried.json"
+WORK = "multiply_accumulates"
 MAX_TRIED = 1000
 CHILD = "accelform.sources.trial.run"
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
@@ -41,10 +43,11 @@ def try_out(
     output_tensors: Sequence[str] | None,
     checked: bool,
     progress: Progress,
-) -> None:
+) -> int | None:
     """Checks the ONNX file at `path`, loads what a server would load, and compares its answers with the file's own.
 
-    What went well is kept by `digest` in the folder of imports. `checked` False leaves out onnx's checker, for files
+    What went well is kept by `digest` in the folder of imports. Returns the multiply-accumulates of one image in the
+    whole network, None where they can't be counted. `checked` False leaves out onnx's checker, for files
     that TensorFlow's converter wrote.
 
     Raises:
@@ -53,22 +56,26 @@ def try_out(
     key = _key(digest, input_tensors, output_tensors, checked)
     if key in _REFUSED:
         raise _REFUSED[key]
-    if key in _tried():
-        return
+    tried = _tried()
+    if key in tried:
+        return tried[key]
     progress(f"trying out {name}: loads it as a server does, and compares its answers with onnxruntime's of the file")
     # A name may have bytes that are no text; what is written with it is text.
     name = os.fsencode(name).decode("utf-8", "backslashreplace")
     job = {"name": name, "path": str(path), "inputs": input_tensors, "outputs": output_tensors, "checked": checked}
     try:
-        for note in _run(job, name):
-            progress(f"{name}: {note}")
+        found = _run(job, name)
     except UserError as error:
         _REFUSED[key] = error
         raise
-    _remember(key)
+    for note in found["notes"]:
+        progress(f"{name}: {note}")
+    _remember(key, found[WORK])
+    work: int | None = found[WORK]
+    return work
 
 
-def _run(job: Mapping[str, object], name: str) -> list[str]:
+def _run(job: Mapping[str, object], name: str) -> dict[str, Any]:
     """What the child has to say.
 
     Raises:
@@ -105,7 +112,7 @@ def _run(job: Mapping[str, object], name: str) -> list[str]:
         found = json.loads(verdict.read_text(encoding="utf-8"))
     if "error" in found:
         raise getattr(errors, found["error"])(found["message"])
-    return list(found["notes"])
+    return dict(found)
 
 
 def _key(digest: str, inputs: Sequence[str] | None, outputs: Sequence[str] | None, checked: bool) -> str:
@@ -113,19 +120,20 @@ def _key(digest: str, inputs: Sequence[str] | None, outputs: Sequence[str] | Non
     return hashlib.sha256(json.dumps([*what, checked]).encode()).hexdigest()
 
 
-def _tried() -> list[str]:
+def _tried() -> dict[str, int | None]:
+    """Key -> multiply-accumulates, the newest last."""
     try:
         found = json.loads((imports_folder() / TRIED_FILE).read_text(encoding="ascii"))
     except (OSError, ValueError):
-        return []
-    return found if isinstance(found, list) else []
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def _remember(key: str) -> None:
+def _remember(key: str, work: int | None) -> None:
     """Two previews at once may forget one of the two: it is tried again then."""
     with contextlib.suppress(OSError):
         folder = private_folder(imports_folder())
-        tried = [*_tried(), key][-MAX_TRIED:]
+        tried = dict([*_tried().items(), (key, work)][-MAX_TRIED:])
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{TRIED_FILE}-")
         with os.fdopen(handle, "w", encoding="ascii") as file:
             json.dump(tried, file)

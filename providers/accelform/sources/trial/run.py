@@ -19,9 +19,11 @@ import onnxruntime
 
 from accelform.conversion.converter import build, number_format_of
 from accelform.conversion.split import SplitModel, TensorInfo
+from accelform.conversion.work import multiply_accumulates
 from accelform.errors import NotAModel, UnsupportedModel, UserError
 from accelform.sources.onnx_files import load_onnx
 from accelform.sources.trial.answers import TOLERANCE, Answers, Array, difference, nudged, trial_inputs
+from accelform.sources.trial.ask import WORK
 from accelform.topology import split_onnx
 from accelform.topology.graph import Graph, foreign_types, read_graph
 from accelform.topology.image import value_info
@@ -42,7 +44,7 @@ def main() -> None:
     job = json.loads(sys.stdin.buffer.read())
     _limit(int(job["memory_bytes"]))
     try:
-        verdict: dict[str, Any] = {"notes": examine(job)}
+        verdict: dict[str, Any] = examine(job)
     except UserError as error:
         verdict = {"error": type(error).__name__, "message": str(error)}
     except MemoryError:
@@ -50,8 +52,8 @@ def main() -> None:
     Path(job["verdict"]).write_text(json.dumps(verdict), encoding="utf-8")
 
 
-def examine(job: dict[str, Any]) -> list[str]:
-    """What is worth telling about a network that may be deployed.
+def examine(job: dict[str, Any]) -> dict[str, Any]:
+    """Of a network that may be deployed: what is worth telling, and its multiply-accumulates.
 
     Raises:
         UserError: why it may not.
@@ -62,7 +64,12 @@ def examine(job: dict[str, Any]) -> list[str]:
     ends: dict[str, Any] = {"input_tensors": job["inputs"], "output_tensors": job["outputs"]}
     # The file's own answers come first, and its session goes: large networks should not be in memory twice.
     wire, asked, weights, notes = _own_answers(path, ends, name)
-    ours = _served(split_onnx(load_onnx(path), **ends), wire, name)
+    model = load_onnx(path)
+    work = _work(read_graph(model, **ends))
+    split = split_onnx(model, **ends)
+    del model
+    ours = _served(split, wire, name)
+    del split
     for value, expected, shaken in asked:
         answers = [ours(value[index : index + 1]) for index in range(len(value))]
         if expected is None or shaken is None:
@@ -73,7 +80,7 @@ def examine(job: dict[str, Any]) -> list[str]:
                 f"Accelform would answer otherwise than onnxruntime does with {name}: {wrong} on a trial input. The "
                 "network has something that is read in two ways; export it with another opset or exporter"
             )
-    return notes
+    return {"notes": notes, WORK: work}
 
 
 def _own_answers(path: Path, ends: Mapping[str, Any], name: str) -> tuple[TensorInfo, list[Asked], str, list[str]]:
@@ -82,7 +89,7 @@ def _own_answers(path: Path, ends: Mapping[str, Any], name: str) -> tuple[Tensor
     graph = read_graph(model, **ends)
     (wire,) = split_onnx(model, **ends, with_weights=False).inputs
     weights = "float16" if "16" in foreign_types(graph) else "float32"
-    content = _part(graph) if any(ends.values()) else _readable(path)
+    content = bytes(_part(graph).SerializeToString()) if any(ends.values()) else _readable(path)
     inputs, outputs = graph.inputs, graph.outputs
     del model, graph
     try:
@@ -120,7 +127,11 @@ def _original(content: str | bytes, key: str, names: Sequence[str]) -> Run:
     return lambda value: dict(zip(names, session.run(list(names), {key: value}), strict=True))
 
 
-def _part(graph: Graph) -> bytes:
+def _work(graph: Graph) -> int | None:
+    return multiply_accumulates(_part(graph).graph, graph.opset)
+
+
+def _part(graph: Graph) -> onnx.ModelProto:
     read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
     outputs = [
         value_info(name, graph.types[name]) if name in graph.types else onnx.helper.make_empty_tensor_value_info(name)
@@ -134,7 +145,7 @@ def _part(graph: Graph) -> bytes:
         [tensor for name, tensor in graph.initializers.items() if name in read and name not in graph.inputs],
     )
     imports = [onnx.helper.make_opsetid("", graph.opset)]
-    return bytes(onnx.helper.make_model(part, opset_imports=imports, ir_version=10).SerializeToString())
+    return onnx.helper.make_model(part, opset_imports=imports, ir_version=10)
 
 
 def _asked(wire: TensorInfo, theirs: Run | None, *, weights: str, name: str) -> list[Asked]:
