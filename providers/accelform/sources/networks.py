@@ -13,7 +13,7 @@ from accelform.errors import InvalidFeaturizerSpec, UserError
 from accelform.featurizers.families import INPUT_ALIAS, OUTPUT_ALIAS
 from accelform.featurizers.preprocessing import Preprocess
 from accelform.sources.ends import check_wire
-from accelform.sources.files import content_digest, inside, read_labels
+from accelform.sources.files import as_before, content_digest, inside, read_labels
 from accelform.sources.imports import Imported, import_model
 from accelform.sources.kinds import GRAPH_DEF, HDF5, KERAS, ONNX, SAVED_MODEL, TITLES
 from accelform.sources.locating import Found
@@ -67,7 +67,7 @@ def read_network(found: Found, path: Path, *, inputs: Names, outputs: Names, pro
         labels = next(file for file in found.files if file.name == found.wrapper.labels)
         parts = (*parts, replace(labels, name="labels"))
         settings.pop("labels")
-    digest = content_digest(kind, settings, parts)
+    digest = content_digest(kind, as_before(settings), parts)
     key = (digest, tuple(inputs or ()), tuple(outputs or ()))
     if key not in _KNOWN:
         split, imported = _split(found, inputs, outputs, with_weights=False, progress=progress)
