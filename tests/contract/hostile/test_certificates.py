@@ -30,7 +30,7 @@ def test_rotation_under_load(safe, question):
             wait_for(everywhere, "the new certificate", 10)
         beside.wait(5)
 
-    beside.check(1.0)
+    beside.check()
 
 
 def mismatched(safe: Secured) -> None:

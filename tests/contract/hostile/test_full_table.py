@@ -48,7 +48,7 @@ def test_idle_connections_shut_nobody_out(small):
                 assert asks_health(service)
         beside.wait(5)
 
-    beside.check(5.0)
+    beside.check()
 
 
 def test_the_same_over_http(small):

@@ -104,7 +104,7 @@ def test_messages_under_way_have_a_budget(target, question):
         assert asks_health(target)
         beside.wait(20)
 
-    beside.check(10.0)
+    beside.check()
 
 
 def test_room_comes_back(target, question):

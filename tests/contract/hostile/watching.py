@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.contract.runtime.conftest import azureml_metadata
+from tests.support.waiting import wait_for
 
 from accelform_runtime.protocol import PREDICT
 
@@ -79,7 +80,7 @@ class Beside:
         self._channel = channel or service.channel()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self.times: list[float] = []
+        self.answered = 0
         self.failures: list[str] = []
 
     def __enter__(self) -> Beside:
@@ -96,32 +97,24 @@ class Beside:
             self._call()
 
     def _call(self) -> None:
-        begun = time.monotonic()
         try:
-            self._channel.unary_unary(PREDICT)(self._message, timeout=20, metadata=azureml_metadata())
+            self._channel.unary_unary(PREDICT)(self._message, timeout=120, metadata=azureml_metadata())
         except grpc.RpcError as error:
             self.failures.append(f"{error.code()}: {error.details()}")
-        self.times.append(time.monotonic() - begun)
+        self.answered += 1
 
     def wait(self, calls: int) -> None:
         """Waits until that many more calls were answered."""
-        wanted, deadline = len(self.times) + calls, time.monotonic() + 30
-        while len(self.times) < wanted:
-            assert time.monotonic() < deadline, "calls are not answered"
-            time.sleep(0.01)
+        wanted = self.answered + calls
+        wait_for(lambda: self.answered >= wanted, "calls that are answered")
 
-    def worst(self, share: float = 0.99) -> float:
-        """The time that this share of the calls took at most."""
-        return sorted(self.times)[min(len(self.times) - 1, int(len(self.times) * share))]
-
-    def check(self, seconds: float) -> None:
-        """Every call was answered, and 99 of 100 within that time."""
+    def check(self) -> None:
+        """Every call was answered. How quickly is measured by `make bench ARGS=attack`."""
         assert not self.failures, self.failures[:3]
-        assert len(self.times) >= 2, "no call was made beside the attack"
-        assert self.worst() < seconds, f"p99 {self.worst():.3f} s, p50 {self.worst(0.5):.4f} s"
+        assert self.answered >= 2, "no call was made beside the attack"
 
 
-def asks_health(service: Any, timeout: float = 5.0) -> bool:
+def asks_health(service: Any, timeout: float = 120.0) -> bool:
     """Whether a client that comes now, without a key, is told SERVING."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(service.address, options=options) as channel:
