@@ -185,6 +185,28 @@ def test_identity_is_content_not_place(plugin: Any, digits: Path) -> None:
     assert "digest" in plugin.diff(provider, here, other).replaces
 
 
+def test_files_may_be_called_what_they_like(plugin: Any, digits: Path) -> None:
+    """Blanks, brackets and letters of any script reach the conversion as they were; keys in the store are ours."""
+    examples = digits / "examples" / "digits"
+    text = (examples / "model.yaml").read_text(encoding="utf-8")
+    for name, other in (("featurizer.npz", "my weights (1).npz"), ("labels.txt", "étiquettes ñ.txt")):
+        (examples / name).rename(examples / other)
+        text = text.replace(name, f'"./{other}"')
+    (examples / "-my model (2).yaml").write_text(text, encoding="utf-8")
+    workspace, _ = plugin.check(WorkspaceProvider(), workspace_inputs())
+    path = "examples/digits/-my model (2).yaml"
+    checked, failures = plugin.check(ModelProvider(), model_inputs(workspace, model_path=path))
+    assert failures == {}
+    _, model = plugin.create(ModelProvider(), checked)
+
+    wanted, failures = plugin.check(ConvertedModelProvider(), converted_inputs(model))
+    assert failures == {}
+    _, converted = plugin.create(ConvertedModelProvider(), wanted)
+
+    assert converted["topology"] == "resnet50"
+    assert converted["fpga_share"] > 0.999
+
+
 def test_forced_replacement_keeps_what_it_adopts(plugin: Any, digits: Path) -> None:
     """`pulumi up --replace` makes the same content again and then deletes the old one: the version must survive."""
     provider = ModelProvider()
