@@ -61,6 +61,8 @@ class _Process:
     socket: socket.socket
     reader: int | None = None
     """Id of the process that waits for work or is at it; None while a new one is being made."""
+    has_read: bool = False
+    """There was a reader once; where there never is one, another process would have none either."""
 
 
 class Beside:
@@ -77,12 +79,12 @@ class Beside:
         self._numbers += 1
         meta = pickle.dumps((work, told))
         try:
-            job = Job(self._numbers, shared.file_of(meta, body), len(meta))
-            self._waiting.append(job)
             if self._process is None:
                 self._process = _started()
+            job = Job(self._numbers, shared.file_of(meta, body), len(meta))
         except OSError as error:
             raise errors.InternalError(f"work beside the model cannot be begun: {error}") from error
+        self._waiting.append(job)
         self._send()
         return job
 
@@ -125,7 +127,7 @@ class Beside:
                 break
             kind, number, size, meta_bytes = TOLD.unpack(message)
             if kind == HELLO:
-                self._process.reader = number
+                self._process.reader, self._process.has_read = number, True
                 self._fail("the process that reads beside the model ended at this call; its input may be damaged")
             else:
                 self._done(number, files, size, meta_bytes)
@@ -153,14 +155,19 @@ class Beside:
             process.template.kill()
             process.template.wait()
         self._fail("the process that reads beside the model is gone")
-        if self._waiting:
+        if not self._waiting:
+            return
+        problem = "its process ends before it reads anything"
+        if process is not None and process.has_read:
             try:
                 self._process = _started()
+                return
             except OSError as error:
-                for job in self._waiting:
-                    os.close(job.file)
-                    job.outcome = errors.InternalError(f"work beside the model cannot be begun: {error}")
-                self._waiting.clear()
+                problem = str(error)
+        for job in self._waiting:
+            os.close(job.file)
+            job.outcome = errors.InternalError(f"work beside the model cannot be begun: {problem}")
+        self._waiting.clear()
 
     def _send(self) -> None:
         process = self._process
@@ -179,11 +186,15 @@ def _started() -> _Process:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     options = sys.orig_argv[1 : sys.orig_argv.index("-m")] if "-m" in sys.orig_argv else []
     with theirs:
-        template = subprocess.Popen(
-            [sys.executable, *options, "-m", MODULE, str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-        )
+        try:
+            template = subprocess.Popen(
+                [sys.executable, *options, "-m", MODULE, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+            )
+        except OSError:
+            ours.close()
+            raise
     ours.setblocking(False)
     return _Process(template, ours)
 

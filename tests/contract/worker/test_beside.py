@@ -18,8 +18,9 @@ from tests.contract.runtime.conftest import INPUT, OUTPUT, image_bytes, request_
 from tests.support import split_bundle as split
 from tests.support.waiting import wait_for
 
+from accelform_runtime.errors import InternalError
 from accelform_runtime.protocol import predict_pb2, tensors
-from accelform_runtime.worker import calls
+from accelform_runtime.worker import beside, calls
 from accelform_runtime.worker.frames import Kind
 
 SIDE = 2600
@@ -193,6 +194,27 @@ def test_a_reader_that_dies(worker, which):
     assert (refused.kind, refused.meta["code"]) == (Kind.REFUSED, "INTERNAL")
     assert finish(worker, second).kind is Kind.DONE
     assert worker.run(request_bytes(image_bytes())).kind is Kind.DONE
+
+
+@pytest.mark.parametrize("command", ["accelform_runtime.worker.nothing", None])
+def test_a_reader_that_cannot_be(monkeypatch, command):
+    """Where the process does not start, or ends before it reads anything, the work is refused and not begun again."""
+    if command is None:
+        monkeypatch.setattr("sys.executable", "/nothing/python")
+    else:
+        monkeypatch.setattr(beside, "MODULE", command)
+    reading, before = beside.Beside(), len(os.listdir("/proc/self/fd"))
+
+    def read():
+        job = reading.begin("image", {}, image_bytes())
+        while not reading.over(job):
+            reading.wait(0.1)
+        return job.result()
+
+    with pytest.raises(InternalError, match="cannot be begun"):
+        read()
+
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_nothing_stays_behind(worker):
