@@ -125,7 +125,7 @@ def choose(
         if not problem:
             return Builder(program=name, options=tuple(options), ca_file=ca_file)
         if wanted != "auto":
-            raise BuilderUnusable(f"cannot build with {name}: {problem}. Install it, or use `--builder none`.")
+            raise BuilderUnusable(f"cannot build with {name}: {problem}. Put that right, or use `--builder none`.")
         if shutil.which(name):
             progress(f"{name} is passed over: {problem}")
     return None

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tools.toolchain.cache import EXECUTABLES
+from tools.toolchain.modules import build_key
 from tools.toolchain.pins import sdk_version
 from tools.toolchain.release import archive_name
 
@@ -188,6 +189,25 @@ def test_silent_host_is_given_up_in_seconds(environment: dict[str, str]) -> None
         outcome = ensure(environment | {"ACCELFORM_PULUMI_RELEASES": url})
     assert outcome.returncode == 1
     assert "did not answer within 4 s" in outcome.stderr
+
+
+def test_what_was_built_needs_no_go(environment: dict[str, str], releases: Releases) -> None:
+    """An engine that was built once is used without Go, with whatever Go it was built, and nobody is asked."""
+    root = Path(environment["XDG_CACHE_HOME"]) / "accelform" / "toolchain"
+    folder = fake_pulumi(root / build_key(VERSION) / "bin", str(VERSION))
+    outcome = ensure(environment)
+    assert (outcome.returncode, outcome.stdout.strip(), outcome.stderr) == (0, str(folder), "")
+    assert releases.asked == []
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/proc/nowhere"])
+def test_a_cache_that_cannot_be_written_is_one_line(environment: dict[str, str], place: str) -> None:
+    """Without a place for the engine, the message names the place and the variable for another one."""
+    outcome = ensure(environment | {"XDG_CACHE_HOME": place})
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith(f"error: cannot use {place}")
+    assert "set XDG_CACHE_HOME to a folder that is" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
 
 
 def test_old_go_is_refused(tmp_path: Path, environment: dict[str, str]) -> None:

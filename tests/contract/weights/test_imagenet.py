@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import io
 import re
@@ -90,7 +91,8 @@ def environ(tmp_path: Path, url: str) -> dict[str, str]:
 
 
 def cached(tmp_path: Path) -> list[str]:
-    return sorted(path.name for path in (tmp_path / "cache" / "accelform" / "weights").iterdir())
+    files = (tmp_path / "cache" / "accelform" / "weights").iterdir()
+    return sorted(path.name for path in files if path.suffix != ".sha256")
 
 
 def test_it_downloads_once_and_shows_how_far_it_is(tmp_path: Path, serve: Callable[[bytes], Mirror]) -> None:
@@ -270,17 +272,32 @@ def test_a_hostile_archive_reaches_nowhere(tmp_path: Path, serve: Callable[[byte
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
 
 
-def test_only_web_addresses_are_followed(tmp_path: Path) -> None:
-    """file:// and the like are refused."""
-    with pytest.raises(DownloadUnavailable, match="must be an http or https address"):
-        imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, f"file://{DATA}/stem_v1.ckpt"))
+@pytest.mark.parametrize("address", [f"file://{DATA}/stem_v1.ckpt", "http://mirror.example/models/"])
+def test_only_encrypted_addresses_are_followed(tmp_path: Path, address: str) -> None:
+    """file:// and the like are refused, and plain http to another machine."""
+    with pytest.raises(DownloadUnavailable, match="must be an https address"):
+        imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, address))
+
+
+def test_other_weights_than_the_first_time_are_refused(tmp_path: Path, serve: Callable[[bytes], Mirror]) -> None:
+    """The first download's digest is told and kept; a file that changed in the cache is refused with both."""
+    url, lines = serve(GOOD).url, list[str]()
+    imagenet_weights(RESNET, progress=lines.append, environ=environ(tmp_path, url))
+    digest = hashlib.sha256(CHECKPOINT).hexdigest()
+    assert f"sha256 {digest})" in lines[-1]
+    (file,) = (tmp_path / "cache" / "accelform" / "weights").glob("*.ckpt")
+    changed = bytearray(CHECKPOINT)
+    changed[-100] ^= 1
+    file.write_bytes(changed)
+    with pytest.raises(WeightsUnreadable, match=f"is not what was downloaded: .*, and was {digest}"):
+        imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, url))
 
 
 def test_a_damaged_cache_is_reported_with_its_place(tmp_path: Path, serve: Callable[[bytes], Mirror]) -> None:
     """A checkpoint that was cut in the cache names itself."""
     url = serve(GOOD).url
     imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, url))
-    (file,) = (tmp_path / "cache" / "accelform" / "weights").iterdir()
+    (file,) = (tmp_path / "cache" / "accelform" / "weights").glob("*.ckpt")
     file.write_bytes(CHECKPOINT[:1000])
     with pytest.raises(WeightsUnreadable, match=f"Delete {re.escape(str(file))}"):
         imagenet_weights(RESNET, progress=print, environ=environ(tmp_path, url))

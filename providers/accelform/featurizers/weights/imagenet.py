@@ -1,11 +1,13 @@
 """Published ImageNet weights of tf-slim's networks, downloaded once and kept in the user's cache.
 
 Source: "Pre-trained Models" of the TensorFlow-Slim image classification library; 1000 classes, classifier included.
-The archive is never unpacked: its one checkpoint is copied out under a name of our own.
+The archive is never unpacked: its one checkpoint is copied out under a name of our own. Its publisher gives no digest,
+so that of the first download is told and kept beside it, and a file that differs later is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -15,6 +17,7 @@ import tarfile
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
@@ -29,7 +32,7 @@ from accelform.errors import DownloadUnavailable, WeightsUnreadable
 from accelform.featurizers.families import Checkpoint, Family
 from accelform.featurizers.weights.checkpoint_v1 import is_checkpoint_v1, read_checkpoint_v1
 
-DEFAULT_FOLDER = "http://download.tensorflow.org/models/"
+DEFAULT_FOLDER = "https://download.tensorflow.org/models/"
 URL_VARIABLE = "ACCELFORM_IMAGENET_URL"
 """A mirror: an archive's address, or that of a folder with the archives under their own names."""
 
@@ -41,6 +44,7 @@ SLACK_BYTES = 64 << 20
 
 PROGRESS_STEP_BYTES = 8 << 20
 _CHUNK_BYTES = 1 << 18
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 Progress = Callable[[str], None]
 
@@ -112,6 +116,7 @@ class _Fetch:
         """The checkpoint's path; fetched only if it isn't there yet."""
         url, checkpoint, progress = self.url, self.checkpoint, self.progress
         if checkpoint.is_file():
+            self._verify()
             return checkpoint
         archive = checkpoint.parent / url.rpartition("/")[2]
         try:
@@ -130,12 +135,44 @@ class _Fetch:
                 f"elsewhere and put it at {archive} (or its {self.member} at {checkpoint}), or set {URL_VARIABLE} to a "
                 "mirror, or use weights of your own: weights: {source: file, path: ...}."
             ) from error
-        progress(f"Kept the ImageNet weights in {checkpoint} ({checkpoint.stat().st_size / 1e6:.1f} MB)")
+        digest = self._remember()
+        size = checkpoint.stat().st_size / 1e6
+        progress(f"Kept the ImageNet weights in {checkpoint} ({size:.1f} MB, sha256 {digest})")
         return checkpoint
 
+    @property
+    def _digest_file(self) -> Path:
+        return self.checkpoint.with_name(f"{self.checkpoint.name}.sha256")
+
+    def _remember(self) -> str:
+        with self.checkpoint.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        partial = self._digest_file.with_name(f".{self._digest_file.name}.{os.getpid()}")
+        partial.write_text(f"{digest}  {self.checkpoint.name}\n", encoding="utf-8")
+        os.replace(partial, self._digest_file)
+        return digest
+
+    def _verify(self) -> None:
+        """Compares with the digest of the first time; a file without one was put there by hand, and gets it now."""
+        try:
+            kept = self._digest_file.read_text(encoding="utf-8").split()[0]
+        except (OSError, ValueError, IndexError):
+            with contextlib.suppress(OSError):  # a cache that cannot be written still serves
+                self.progress(f"The ImageNet weights in {self.checkpoint} have sha256 {self._remember()}")
+            return
+        with self.checkpoint.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != kept:
+            raise WeightsUnreadable(
+                f"{self.checkpoint} is not what was downloaded: its sha256 is {found}, and was {kept} "
+                f"({self._digest_file.name}). Delete {self.checkpoint} and that file to have it fetched again."
+            )
+
     def _download(self, target: IO[bytes], deadline: float) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"{URL_VARIABLE} must be an http or https address")
+        address = urllib.parse.urlsplit(self.url)
+        # Plain http is only for a mirror on this machine: nothing else says whose weights arrive.
+        if address.scheme != "https" and not (address.scheme == "http" and address.hostname in _THIS_MACHINE):
+            raise ValueError(f"{URL_VARIABLE} must be an https address")
         self.progress(f"Downloading {self.url}")
         with urllib.request.urlopen(self.url, timeout=SOCKET_TIMEOUT_SECONDS) as response:
             announced = response.headers.get("Content-Length", "")
