@@ -208,6 +208,46 @@ def test_what_goes_wrong_is_told(
     assert outcome.stdout == ""
 
 
+DOCKER = """#!/bin/sh
+case "$*" in
+  --version) echo "Docker version 28.2.2, build e6534b4" ;;
+  version*) {daemon} ;;
+  *) echo "docker: unknown command: docker $1" >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("daemon", "reason"),
+    [
+        (
+            "echo 'Cannot connect to the Docker daemon' >&2; exit 1",
+            "docker is passed over: Cannot connect to the Docker",
+        ),
+    ],
+)
+def test_a_docker_that_cannot_build_is_passed_over(
+    tmp_path: Path, running: RunningRegistry, monkeypatch: pytest.MonkeyPatch, daemon: str, reason: str
+) -> None:
+    """A client without a daemon, or without buildx, is no builder: the image is built without one, and asked for by
+    name it is refused with the reason."""
+    program = tmp_path / "bin/docker"
+    program.parent.mkdir()
+    program.write_text(DOCKER.format(daemon=daemon))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}/nowhere")
+    arguments = ("base-image", "build", "--rootfs", str(make(tmp_path / "rootfs")), "--push", f"{running.host}/d/base")
+
+    outcome = command(*arguments)
+    refused = command(*arguments, "--builder", "docker")
+
+    assert outcome.returncode == 0, outcome.stderr
+    assert reason in outcome.stderr
+    check_runs_as_it_must(outcome.stdout.strip())
+    assert refused.returncode == 2
+    assert "cannot build with docker: " + reason.partition(": ")[2] in refused.stderr
+
+
 def test_a_builder_that_fails(tmp_path: Path, running: RunningRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last words are in the message, and how to do without it."""
     program = tmp_path / "bin/buildah"
