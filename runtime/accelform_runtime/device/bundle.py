@@ -154,16 +154,24 @@ def read_file(folder: Path, bundle: Bundle, name: str) -> bytes:
     return data
 
 
+def verified(folder: Path, bundle: Bundle, name: str) -> Path:
+    """The bundle's file `name`, once it matches its digest; it is read in parts. Raises BundleInvalid."""
+    if name not in bundle.files:
+        raise BundleInvalid(f"model bundle {folder / DESCRIPTION_FILE} does not list {name}; {_REMEDY}")
+    with _opened(folder / name) as stream:
+        digest, size = hashlib.sha256(), 0
+        while part := stream.read(HASHED_AT_ONCE):
+            digest.update(part)
+            size += len(part)
+    _compare(folder / name, bundle.files[name], size, digest.hexdigest())
+    return folder / name
+
+
 def verify(folder: Path, bundle: Bundle) -> None:
     """Checks every file that the bundle lists, used or not. Raises BundleInvalid."""
-    for name, expected in bundle.files.items():
+    for name in bundle.files:
         # In parts: a file that the chosen engine does not open should not fill the memory either.
-        with _opened(folder / name) as stream:
-            digest, size = hashlib.sha256(), 0
-            while part := stream.read(HASHED_AT_ONCE):
-                digest.update(part)
-                size += len(part)
-        _compare(folder / name, expected, size, digest.hexdigest())
+        verified(folder, bundle, name)
 
 
 @contextlib.contextmanager

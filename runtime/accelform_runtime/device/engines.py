@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from numpy.typing import NDArray
 
-from accelform_runtime.device.bundle import MODEL_FILE, PARAMETERS_FILE, Bundle, read_file
+from accelform_runtime.device.bundle import MODEL_FILE, PARAMETERS_FILE, Bundle, verified
 from accelform_runtime.device.parts import Parts, parts_problem
 from accelform_runtime.device.session import Stage
 from accelform_runtime.errors import BundleInvalid, ConfigInvalid, UnknownProfile
@@ -52,9 +52,10 @@ class OnnxEngine:
 
     def __init__(self, folder: Path, bundle: Bundle, threads: int) -> None:
         """Raises BundleInvalid."""
-        names = {PARAMETERS_FILE} & bundle.files.keys()
-        arrays = {name: read_file(folder, bundle, name) for name in names}
-        self._stage = Stage(read_file(folder, bundle, MODEL_FILE), threads, "the model", arrays)
+        if PARAMETERS_FILE in bundle.files:
+            verified(folder, bundle, PARAMETERS_FILE)
+        # By its path, so that onnxruntime maps the arrays beside it: read into memory they would be there twice.
+        self._stage = Stage(verified(folder, bundle, MODEL_FILE), threads, "the model")
         self._input = bundle.inputs[0].name
         self.graph_inputs = self._stage.inputs
         self.graph_outputs = self._stage.outputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
@@ -20,10 +20,8 @@ def onnx_type(dtype: str) -> str:
     return f"tensor({_TYPES.get(dtype, dtype)})"
 
 
-def open_session(
-    model: bytes, threads: int, what: str = "the model", files: Mapping[str, bytes] = MappingProxyType({})
-) -> onnxruntime.InferenceSession:
-    """A session on the CPU; `files` are those by name that the graph has constants in.
+def open_session(model: bytes | Path, threads: int, what: str = "the model") -> onnxruntime.InferenceSession:
+    """A session on the CPU, of a graph or of a file; what a file's constants lie in is beside it.
 
     Raises BundleInvalid when onnxruntime does not take the graph; `what` names it.
     """
@@ -36,10 +34,8 @@ def open_session(
     # instead of 60. Threads that never spin cost an idle machine 20 %: 51 ms, not 42. A short spin has both: 44 and 58.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "10")
     try:
-        if files:
-            names, contents = list(files), list(files.values())
-            options.add_external_initializers_from_files_in_memory(names, contents, [len(each) for each in contents])
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        content = str(model) if isinstance(model, Path) else model
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BundleInvalid(f"onnxruntime cannot load {what}: {error}") from error
 
@@ -51,11 +47,9 @@ class ShapeRefused(InvalidRequest):
 class Stage:
     """One graph of a model: named arrays in, named arrays out."""
 
-    def __init__(
-        self, model: bytes, threads: int, what: str, files: Mapping[str, bytes] = MappingProxyType({})
-    ) -> None:
+    def __init__(self, model: bytes | Path, threads: int, what: str) -> None:
         """As `open_session`. Raises BundleInvalid."""
-        self._session = open_session(model, threads, what, files)
+        self._session = open_session(model, threads, what)
         self._what = what
         self.inputs: Mapping[str, str] = {item.name: item.type for item in self._session.get_inputs()}
         self.outputs: tuple[str, ...] = tuple(item.name for item in self._session.get_outputs())
