@@ -42,6 +42,6 @@ def run_python(arguments: list[str], *, folder: Path) -> subprocess.CompletedPro
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=280,
         check=False,
     )

@@ -253,3 +253,16 @@ def test_settings_of_keras_files_are_not_in_other_identities(write_model: WriteM
             "weights_source": "FileWeights",
         }
     }
+
+
+def test_moving_averages_that_are_passed_over_are_told(write_model: WriteModel) -> None:
+    """Some networks were meant to be used with them; the weights themselves are what is taken."""
+    name = next(iter(NARROW.variables()))
+    path = write_model(change={f"{name}/ExponentialMovingAverage": np.zeros(NARROW.variables()[name], np.float32)})
+    told: list[str] = []
+
+    read_source(path, progress=told.append)
+
+    assert told == [
+        "model.yaml: featurizer.npz holds moving averages of its weights too; the weights themselves were taken"
+    ]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 FORMATS = (".npz", ".h5", ".hdf5", ".keras", ".onnx", ".ckpt", ".index")
 
+AVERAGES = "/ExponentialMovingAverage"
+"""What TensorFlow 1's optimisers called them."""
+
 Progress = Callable[[str], None]
 
 
@@ -54,6 +57,8 @@ def load(
         path = _inside(folder, weights.path)
         declared = {"strides": weights.strides, "batch_norm_epsilon": weights.batch_norm_epsilon}
         arrays, origin = read_file(path, family=family, network=network, declared=declared, say=progress), str(path)
+        if any(name.endswith(AVERAGES) for name in arrays):
+            progress(f"{path.name} holds moving averages of its weights too; the weights themselves were taken")
     from accelform.featurizers.weights.arrays import checked
 
     head = _classifier_shapes(family, weights.width_divisor, None)
