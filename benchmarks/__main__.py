@@ -14,7 +14,18 @@ from tools import interrupts
 from benchmarks import machine, numerics_doc, readme
 from benchmarks.peer_tools.environment import PeersUnavailable
 
-SERVING = ("serving", "small_model", "saturation", "secure", "start", "overload", "swap", "gate", "peer_servers")
+SERVING = (
+    "serving",
+    "small_model",
+    "saturation",
+    "secure",
+    "start",
+    "overload",
+    "swap",
+    "attack",
+    "gate",
+    "peer_servers",
+)
 NAMES = (
     "numerics",
     "peers",
