@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(1800)
+
 MODEL = "featurizer: resnet152\nweights: {source: seeded, seed: 0}\n"
 LONGEST_SECONDS = 60
 """Far more than it takes, and far less than a conversion of this network that is not ended."""

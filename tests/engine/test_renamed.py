@@ -6,7 +6,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from tests.support.processes import processes_below
+
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_folder_and_stack_get_other_names(new_project: Any) -> None:
@@ -22,7 +25,7 @@ def test_folder_and_stack_get_other_names(new_project: Any) -> None:
     assert foretold.steps("resourcePreEvent") == [("update", "ComputeTarget")], foretold.text
     assert f"was moved from {former}" in _flat(foretold.text)
     moved.up()
-    assert processes_below(former) == []
+    assert list(processes_below(former)) == []
     assert moved.score().returncode == 0
     assert former.name not in json.dumps(moved.outputs(), ensure_ascii=False)
     moved.up("--expect-no-changes")
@@ -55,12 +58,12 @@ def test_destroy_right_after_names_changed(new_project: Any) -> None:
 
     moved.destroy()
 
-    assert processes_below(project.folder) == []
+    assert list(processes_below(project.folder)) == []
     _assert_nothing_left(moved)
 
 
 def _assert_nothing_left(project: Any) -> None:
-    assert processes_below(project.folder) == []
+    assert list(processes_below(project.folder)) == []
     left = list((project.folder / ".accelform").rglob("*")) if (project.folder / ".accelform").exists() else []
     assert left == []
 

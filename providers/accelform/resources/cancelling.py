@@ -74,9 +74,7 @@ def cancel() -> None:
     with _guard:
         for thread in _threads:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_End))
-    for child in _children():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(child, signal.SIGKILL)
+    _end_children()
 
 
 def run(work: Callable[[], Answer], *, what: str) -> Answer:
@@ -107,6 +105,8 @@ def run(work: Callable[[], Answer], *, what: str) -> Answer:
             break
     if outcome:
         return outcome[0]
+    if _cancelled.is_set():
+        _end_children()  # one may have been started meanwhile
     if failure and not isinstance(failure[0], _End) and not _cancelled.is_set():
         raise failure[0]
     _remove_folders()
@@ -132,6 +132,12 @@ def _remove_folders() -> None:
         left = list(_folders)
     for folder in left:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_children() -> None:
+    for child in _children():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(child, signal.SIGKILL)
 
 
 def _children() -> list[int]:

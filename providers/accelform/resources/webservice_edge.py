@@ -30,6 +30,10 @@ _LOOKED_AT = (
 )
 """Without all of these a look at the box would be a guess."""
 UNFORESEEN: tuple[str, ...] = ()
+_ADOPTED = (
+    "service {name!r} is on its box already and not in this stack's state: it is taken over. The state had its keys, "
+    "so those that are not set are new: give clients the outputs primary_key and secondary_key"
+)
 PROBE_TOKEN_SECONDS = 600
 """For which the token is valid that a deploy asks the service with."""
 
@@ -115,6 +119,9 @@ def deploy(inputs: Values, stored: Values) -> Values:
     )
     formerly = stored.get("owner") or ""
     box = _box(inputs)
+    if keys and not stored and box.service(inputs["name"]) is not None:
+        # Printed and no passing note: clients that have a key of before are refused from now on.
+        print(_ADOPTED.format(name=inputs["name"]), flush=True)
     box.deploy(
         spec,
         formerly=formerly,
@@ -140,7 +147,10 @@ def _probe_token(name: str, tokens: webservice_access.TokenKeys) -> str:
 
 def ailing(values: Values) -> str:
     """Why the service does not serve as it should, for whoever can repair it; "" where it does or is about to."""
-    state = _box(values).service(values["name"])
+    box = _box(values)
+    if box.displaced() is not None:
+        return ""  # the box says so itself, and its update starts the service anew
+    state = box.service(values["name"])
     if state is None:
         return "it is gone"
     if state.owner != values["owner"] or state.state in ("Healthy", "Transitioning"):

@@ -176,3 +176,26 @@ def test_a_damaged_workspace_is_named(store: Store) -> None:
     with pytest.raises(StoreCorrupt, match=r"workspace\.json is damaged: created_time is missing"):
         workspace.join(store, workspace=DESCRIPTION, owner=EDGE)
     assert store.get("workspace.json") == b'{"schema": 1}'
+
+
+def test_a_member_with_another_name_keeps_what_it_has(tmp_path: Path) -> None:
+    """It counts once, and takes along what its stack left under its former name when it leaves, and nobody else's."""
+    store = Store.open(str(tmp_path / "store"))
+    workspace.join(store, workspace=DESCRIPTION, owner=EDGE)
+    workspace.join(store, workspace=DESCRIPTION, owner=PROD)
+    versions.allocate(store, "models", "digits", owner="shop/edge/model", digest=DIGEST)
+    versions.allocate(store, "models", "digits", owner="shop/prod/model", digest=DIGEST)
+    renamed = "shop/edge-two/workspace"
+
+    for _ in range(2):
+        workspace.join(store, workspace=DESCRIPTION, owner=renamed)
+        workspace.hand_over(store, owner=renamed, formerly=EDGE)
+    state = workspace.describe(store)
+    assert state is not None
+    assert state.members == (renamed, PROD)
+
+    workspace.leave(store, owner=renamed)
+    assert store.exists("models/digits/1/withdrawn.json")
+    assert not store.exists("models/digits/2/withdrawn.json")
+    workspace.leave(store, owner=PROD)
+    assert not (tmp_path / "store").exists()

@@ -143,8 +143,10 @@ class Deployment:
         """
         release = settings.release_of(spec, fpga=fpga)
         for known in (record.release, record.previous) if record else ():
-            if known and known.same_process(release):
-                return replace(release, keys_slot=known.keys_slot)
+            # The digest says which image it is; a store that was moved calls the same one by another location.
+            there = replace(release, image_location=known.image_location) if known else release
+            if known and known.image_digest == release.image_digest and known.same_process(there):
+                return replace(there, keys_slot=known.keys_slot)
         good = record.good if record else None
         return replace(release, keys_slot="b" if good and good.keys_slot == "a" else "a")
 
