@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-TIMEOUT_SECONDS = 280
-pytestmark = pytest.mark.timeout(600)
+TIMEOUT_SECONDS = 800
 
 
 @pytest.fixture
