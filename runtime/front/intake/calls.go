@@ -75,6 +75,7 @@ type Call struct {
 	late      time.Time // when its present step has to be over; zero: whenever
 	replying  bool      // that step is its reply's
 	received  int       // bytes of DATA
+	made      int       // bytes that were made of it
 	whole     int       // how many of them the message took, after which no more may come; 0: more may
 	begun     bool      // somebody looks after it
 	ended     bool      // and does no longer
@@ -184,6 +185,18 @@ func (c *Call) Welcome() {
 	}
 }
 
+// Useful says that the call did its work, or that it was not its caller's fault: more like it are welcome.
+func (c *Call) Useful() {
+	if c != nil {
+		c.conn.pace.earn(answerUnits)
+	}
+}
+
+// Useless says that the call was refused for what its message was: reading it was work for nothing.
+func (c *Call) Useless() {
+	c.change(func() { c.conn.pace.earn(-min(max(c.received, c.made)/bytesOfUselessUnit, mostUselessUnits)) })
+}
+
 // Begin says that the call has a handler, which will say End.
 func (c *Call) Begin() { c.change(func() { c.begun = true }) }
 
@@ -243,7 +256,10 @@ func (c *Call) Sending(yes bool) {
 // Take counts bytes that a handler makes of the message; false: there are too many.
 func (c *Call) Take(more int) (taken bool) {
 	taken = true
-	c.change(func() { taken = c.share.Take(more) })
+	c.change(func() {
+		c.made += more
+		taken = c.share.Take(more)
+	})
 	return taken
 }
 

@@ -49,6 +49,7 @@ type connection struct {
 	onSent func(*head)
 	armed  time.Time // when its deadline was set
 
+	pace   pace
 	opened atomic.Bool  // calls have come: gRPC sets no deadlines of its own any more
 	writes atomic.Int64 // odd while one is under way
 	urgent atomic.Bool  // there are resets
@@ -178,6 +179,9 @@ func (c *connection) next() error {
 		}
 	}
 	c.skip = c.last.length()
+	if c.last.kind() != typeData {
+		time.Sleep(c.pace.spend(frameUnits, time.Now))
+	}
 	first, err := c.seen()
 	if err != nil {
 		return err
@@ -233,11 +237,13 @@ func (c *connection) part() error {
 func (c *connection) data(stream uint32) ([]byte, error) {
 	length := c.last.length()
 	c.mutex.Lock()
-	defer c.mutex.Unlock()
 	call := c.calls[stream]
 	if call == nil {
+		c.mutex.Unlock()
+		time.Sleep(c.pace.spend(droppedUnits, time.Now))
 		return nil, nil // gRPC drops it
 	}
+	defer c.mutex.Unlock()
 	call.received += length
 	if call.tailed() {
 		call.end(tail)
@@ -313,6 +319,7 @@ func (c *connection) Write(bytes []byte) (int, error) {
 		_ = c.Conn.Close() // gRPC leaves it to its reader to find out
 	}
 	c.writes.Store(number + 1)
+	c.pace.earn(count / bytesOfUnit)
 	c.mutex.Lock()
 	c.sent.each(bytes[:count], c.onSent)
 	c.writable.Broadcast()

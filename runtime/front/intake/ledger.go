@@ -15,6 +15,13 @@ import (
 // that are being sent leave room for the many short ones.
 const small = 64 << 10
 
+// The last reserve-th of the budget is for addresses that hold no more than a light-th of it: no few addresses can fill
+// what all the others need.
+const (
+	reserve = 8
+	light   = 16
+)
+
 // Ledger is a budget of bytes for all requests that have come, or are coming, and are not admitted yet.
 type Ledger struct {
 	limit    int64
@@ -66,6 +73,9 @@ func (a *Account) Leave() {
 // take is false where the bytes are more than there may be, in all or of this address.
 func (a *Account) take(more, having int64) bool {
 	all, own := a.ledger.limit, a.limit
+	if a.held.Load()+more > all/light {
+		all -= all / reserve
+	}
 	if having+more > small {
 		all, own = all-all/4, own-own/4
 	}

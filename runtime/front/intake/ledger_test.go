@@ -41,21 +41,26 @@ func TestSharesOfTheBudget(t *testing.T) {
 	}
 }
 
-// Two addresses cannot hold more than all; addresses of one network of IPv6 are one.
+// Two addresses cannot hold more than all, nor what is left for those that hold little; addresses of one network of IPv6
+// are one.
 func TestTheBudgetIsOne(t *testing.T) {
-	ledger := NewLedger(1000)
+	ledger := NewLedger(1600)
 	one, two, near := ledger.Join(from("2001:db8::1")), ledger.Join(from("2001:db8:0:1::1")), ledger.Join(from("2001:db8::2"))
 	if one != near || one == two {
 		t.Fatal("networks are told apart wrongly")
 	}
-	for _, account := range []*Account{one, two} {
-		share := account.Share()
-		if !share.Take(500) || share.Take(1) {
-			t.Error("an address does not have half of it")
+	if share := one.Share(); !share.Take(800) || share.Take(1) {
+		t.Error("an address does not have half of it")
+	}
+	if share := two.Share(); !share.Take(600) || share.Take(1) {
+		t.Error("two addresses do not leave the last eighth")
+	}
+	for _, address := range []string{"192.0.2.1", "192.0.2.2"} {
+		if share := ledger.Join(from(address)).Share(); !share.Take(100) || share.Take(1) {
+			t.Error("an address that holds little has no part of the last eighth")
 		}
 	}
-	three := ledger.Join(from("192.0.2.1")).Share()
-	if three.Take(1) {
+	if share := ledger.Join(from("192.0.2.3")).Share(); share.Take(1) {
 		t.Error("more than all is held")
 	}
 }

@@ -117,6 +117,12 @@ func (s *Server) finish(c *call, refused *refusal.Refusal) error {
 	if refused != nil {
 		code = refused.Code
 	}
+	switch {
+	case refused == nil, refused.RetryAfter > 0, code == codes.Unavailable:
+		c.intake.Useful()
+	case code == codes.InvalidArgument, code == codes.ResourceExhausted:
+		c.intake.Useless()
+	}
 	c.observed.Code, c.observed.Took = telemetry.CodeName(code), time.Since(c.arrived)
 	s.metrics.Observe(c.observed)
 	if s.settings.AccessLog {

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import socket
 import struct
+import time
 import zlib
 
 import grpc
@@ -21,7 +22,7 @@ from tests.support.waiting import wait_for
 from accelform_runtime.protocol import PREDICT
 
 HEALTH = "/grpc.health.v1.Health/"
-RESOURCE_EXHAUSTED, INVALID_ARGUMENT, UNIMPLEMENTED = 8, 3, 12
+RESOURCE_EXHAUSTED, INVALID_ARGUMENT, UNIMPLEMENTED, UNAUTHENTICATED = 8, 3, 12, 16
 MEBIBYTE = 2**20
 MANY = 8 * MEBIBYTE
 WHOLE = Flag.END_HEADERS | Flag.END_STREAM
@@ -60,6 +61,20 @@ def test_names_that_are_none(open_port, path):
             calls = [connection.head(path, padding, flags=Flag.END_HEADERS | Flag.END_STREAM) for _ in range(50)]
             connection.send(b"".join(head for _, head in calls))
             assert {connection.next_outcome().status for _ in calls} <= {UNIMPLEMENTED, 16}
+
+
+def test_calls_that_do_no_work_are_slowed(target, question):
+    """5,000 calls without a key on one connection take three seconds at least, and others are answered meanwhile."""
+    begun = time.monotonic()
+    with Beside(target, question) as beside, RawConnection(target.port, timeout=60) as connection:
+        for _ in range(100):
+            calls = [connection.head(PREDICT, flags=WHOLE)[1] for _ in range(50)]
+            connection.send(b"".join(calls))
+            assert {connection.next_outcome().status for _ in calls} == {UNAUTHENTICATED}
+        beside.wait(5)
+
+    assert time.monotonic() - begun > 3
+    beside.check()
 
 
 def test_a_watch_takes_one_message(open_port):
@@ -247,7 +262,7 @@ def test_a_connection_that_is_not_read_ends(target, question):
     files = front(target).files()
     with RawConnection(target.port, timeout=RECEIVE * 4) as attacker:
         attacker.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        block = attacker.block("/nothing/there", (("x", "y" * 3000),))
+        block = attacker.block("/nothing/" + "y" * 3000, KEY)  # its reply names it
         number = attacker.new_stream()
         with contextlib.suppress(OSError):
             while True:  # until the front takes no more of it, and then until it hangs up
