@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping
 
 from benchmarks.readme_rows import Found, Makers, Row, collect
@@ -17,6 +18,7 @@ def rows(result: Callable[[str], Found | None]) -> list[Row]:
         "start": _start,
         "overload": _overload,
         "swap": _swap,
+        "attack": _attack,
         "peer_servers": _peer_servers,
     }
     return collect(makers, result)
@@ -73,6 +75,19 @@ def _swap(found: Found) -> list[Row]:
     failed = sum(found["failed_calls"].values())
     took = f"{found['swap_ms']['median'] / 1000:.1f} s"
     return [(f"{found['swaps']} swaps of the model under load: one swap, failed calls", f"{took}, {failed}")]
+
+
+def _attack(found: Found) -> list[Row]:
+    attacks = found["attacks"].values()
+    far = [part["another_address"] for part in attacks]
+    ratios = sorted(part["p99_over_alone"] for part in far)
+    peak = max(part["front_peak_mebibytes"] for part in attacks)
+    failed = sum(sum(part["failed"].values()) for part in far)
+    told = f"{failed} of {failed + sum(part['answered'] for part in far)}, {peak:.0f} MiB"
+    return [
+        (f"{len(far)} attacks from another address: good calls that failed, peak of the front's memory", told),
+        ("… p99 of good calls over p99 alone: median, worst", f"{statistics.median(ratios):.1f} ×, {ratios[-1]:.1f} ×"),
+    ]
 
 
 def _peer_servers(found: Found) -> list[Row]:

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,12 @@ def block_of(pid: int, job: Job, count: int, *, clients: int = 1, warm_up: int =
 
 
 @contextmanager
-def served(folder: Path, load: Load, *, key: bool = True, tls: bool = False, **settings: Any) -> Iterator[Server]:
+def served(
+    folder: Path, load: Load, *, key: bool = True, tls: bool = False, prefix: Sequence[str] = (), **settings: Any
+) -> Iterator[Server]:
     """A server process with `load`'s model on a free port, its access log off; `settings` are ServiceConfig's.
 
-    `key` has calls need one, `tls` certificates.
+    `key` has calls need one, `tls` certificates; `prefix` is a command that becomes the server's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "request").write_bytes(load.request())
@@ -104,7 +106,7 @@ def served(folder: Path, load: Load, *, key: bool = True, tls: bool = False, **s
         "access_log": False,
     }
     ServiceConfig(**(defaults | settings)).write(folder / "service.json")
-    command = [sys.executable, "-m", "accelform_runtime.server", "--model-dir", str(load.bundle)]
+    command = [*prefix, sys.executable, "-m", "accelform_runtime.server", "--model-dir", str(load.bundle)]
     log = folder / "server.log"
     started = time.perf_counter()
     with log.open("wb") as stream:

@@ -44,7 +44,7 @@ def test_a_conversion_ends_when_it_is_cancelled(project: Any, tmp_path: Path, nu
         def listen() -> None:
             for line in running.stdout or ():
                 lines.append(line)
-                if "layers quantised" in line:
+                if ".accelonnx: " in line:
                     begun.set()
 
         listener = threading.Thread(target=listen)

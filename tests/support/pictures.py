@@ -36,6 +36,19 @@ def picture(height: int, width: int, mode: str = "RGB") -> Image.Image:
     return Image.fromarray(values[..., 0] if channels == 1 else values, mode)
 
 
+def progressive(scans: int) -> bytes:
+    """A JPEG of 64 x 64 whose last scan comes again and again."""
+    data = encoded(picture(64, 64), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+def header_of(data: bytes, width: int, height: int) -> bytes:
+    """The JPEG with another size in its header."""
+    at = next(data.index(mark) for mark in (b"\xff\xc0", b"\xff\xc2") if mark in data) + 5
+    return data[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[at + 4 :]
+
+
 def without_adobe(data: bytes) -> bytes:
     """A JPEG without Adobe's marker."""
     start = data.index(b"\xff\xee")

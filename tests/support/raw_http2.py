@@ -111,9 +111,15 @@ class RawConnection:
     """One connection; leaving its context closes it."""
 
     def __init__(
-        self, port: int, *, tls: ssl.SSLContext | None = None, greet: bool = True, timeout: float = 15.0
+        self,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        greet: bool = True,
+        timeout: float = 15.0,
+        source: str = "127.0.0.1",
     ) -> None:
-        opened = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        opened = socket.create_connection(("127.0.0.1", port), timeout=timeout, source_address=(source, 0))
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = tls.wrap_socket(opened, server_hostname="localhost") if tls else opened
         self._timeout = timeout

@@ -15,7 +15,7 @@ from grpc import StatusCode
 from PIL import Image
 from tests.contract.hostile.watching import MEBIBYTE, Beside, Process, worker
 from tests.contract.runtime.conftest import azureml_metadata, request_bytes
-from tests.support.pictures import encoded, picture, png, without_adobe
+from tests.support.pictures import encoded, header_of, picture, png, progressive, without_adobe
 from tests.support.waiting import wait_for
 
 from accelform_runtime.protocol import PREDICT
@@ -25,19 +25,6 @@ MOST_MEBIBYTES = 64
 SECONDS = 60.0
 """Patience of a caller on a busy machine; nothing passes or fails by it."""
 OUTPUT = "output_alias"
-
-
-def progressive(scans: int) -> bytes:
-    """A JPEG of 64 x 64 whose last scan comes again and again."""
-    data = encoded(picture(64, 64), "JPEG", progressive=True)
-    last = data.rindex(b"\xff\xda")
-    return data[:last] + data[last:-2] * scans + data[-2:]
-
-
-def header_of(data: bytes, width: int, height: int) -> bytes:
-    """The JPEG with another size in its header."""
-    at = next(data.index(mark) for mark in (b"\xff\xc0", b"\xff\xc2") if mark in data) + 5
-    return data[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[at + 4 :]
 
 
 def zip_behind(data: bytes) -> bytes:

@@ -20,6 +20,11 @@ OVER = {
 }
 SATURATED = {"of_what_clients_leave": {"2_clients": 1.02, "16_clients": 0.97}}
 SECURED = {"tls_over_plain": {"p50_ratio": _spread(1.004)}}
+ATTACKED = {
+    "another_address": {"answered": 119, "failed": {"UNAVAILABLE": 1}, "p99_over_alone": 1.26},
+    "same_address": {"answered": 100, "failed": {"RESOURCE_EXHAUSTED": 20}, "p99_over_alone": 9.5},
+    "front_peak_mebibytes": 24.2,
+}
 RESULTS: dict[str, Any] = {
     "serving": {"service_over_bare_pipeline": OVER, "service": {"p50_ms": _spread(26.2), "p99_ms": 31.0}},
     "small_model": {"service_over_bare_pipeline": OVER},
@@ -38,6 +43,12 @@ RESULTS: dict[str, Any] = {
         "fpga": {"goodput_over_peak": _spread(0.99), "refused_p99_ms": 2.2, "health_p99_ms": 3.1},
     },
     "swap": {"swaps": 200, "swap_ms": _spread(310.0), "failed_calls": {}},
+    "attack": {
+        "attacks": {
+            "pings": ATTACKED,
+            "resets": {**ATTACKED, "front_peak_mebibytes": 61.6},
+        },
+    },
     "peer_servers": {
         "versions": {"mosec": "1", "mlserver": "1", "mlserver, defaults": "1", "grpc.aio": "1"},
         "small": {
@@ -70,6 +81,8 @@ def test_rows_hold_the_medians() -> None:
         ("memory of the idle service, over a bare process with the model", "90 MiB, 1.10 ×"),
         ("4 times too many calls: completed over peak, p99 of refusals, of health", "0.99 ×, 2 ms, 3 ms"),
         ("200 swaps of the model under load: one swap, failed calls", "0.3 s, 0"),
+        ("2 attacks from another address: good calls that failed, peak of the front's memory", "2 of 240, 62 MiB"),
+        ("… p99 of good calls over p99 alone: median, worst", "1.3 ×, 1.3 ×"),
         ("ms that a server adds to a model of a millisecond: ours 0.3", "mosec 0.6, mlserver 1.2"),
     ]
 
