@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 OPSET = 24
 """The first opset whose Cast rounds to FLOAT8E8M0 (which holds exactly the powers of two) downwards."""
@@ -21,7 +22,7 @@ class GraphWriter:
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
-        self._initializers: dict[str, onnx.TensorProto] = {}
+        self._initializers: dict[str, onnx.TensorProto | npt.NDArray[Any]] = {}
         self._counts: dict[str, int] = {}
         self._values: set[str] = set()
         self._domains: set[str] = {DOMAIN}
@@ -47,13 +48,11 @@ class GraphWriter:
 
     def constant(self, array: Any, *, name: str = "") -> str:
         """The name of a constant; small unnamed ones with equal content are stored once."""
-        tensor = numpy_helper.from_array(np.asarray(array))
+        array = np.asarray(array)
         if not name:
-            text = np.array2string(np.asarray(array), separator=",", max_line_width=10**6, threshold=10**6)
-            name = f"constant/{np.asarray(array).dtype.name}/{text.replace(' ', '')}"
-        tensor.name = name
-        if name not in self._initializers:
-            self._initializers[name] = tensor
+            text = np.array2string(array, separator=",", max_line_width=10**6, threshold=10**6)
+            name = f"constant/{array.dtype.name}/{text.replace(' ', '')}"
+        self._initializers.setdefault(name, array)
         return name
 
     def tensor(self, tensor: onnx.TensorProto) -> str:
@@ -97,7 +96,13 @@ class GraphWriter:
         )
         # Moved one by one: a protocol buffer copies what is added to it, and VGG's constants are half a gigabyte.
         for constant in tuple(self._initializers):
-            model.graph.initializer.append(self._initializers.pop(constant))
+            value = self._initializers.pop(constant)
+            if isinstance(value, onnx.TensorProto):
+                model.graph.initializer.append(value)
+                continue
+            dims, kind, content = value.shape, helper.np_dtype_to_tensor_dtype(value.dtype), value.tobytes()
+            del value
+            model.graph.initializer.add(dims=dims, data_type=kind, name=constant, raw_data=content)
         return model
 
     def _add(self, node: onnx.NodeProto) -> None:

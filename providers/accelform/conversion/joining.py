@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from math import prod
 
 import onnx
 from onnx import checker, helper, version_converter
 
 from accelform.conversion.graph import IR_VERSION, OPSET
 from accelform.errors import UnsupportedModel
+
+SMALL = 1024
+"""Constants of up to so many elements may be shapes, axes and the like, which the version converter reads."""
 
 
 def as_model(graph: onnx.GraphProto, opset: int, *, what: str) -> onnx.ModelProto:
@@ -19,19 +23,54 @@ def as_model(graph: onnx.GraphProto, opset: int, *, what: str) -> onnx.ModelProt
     """
     imports = [helper.make_opsetid("", opset)]
     imports += [helper.make_opsetid(domain, 1) for domain in sorted(_domains(graph.node))]
-    model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION, producer_name="accelform")
-    if opset == OPSET:
+    same = opset == OPSET
+    brought = graph if same else _without_large(graph)
+    model = helper.make_model(brought, opset_imports=imports, ir_version=IR_VERSION, producer_name="accelform")
+    if same:
         return model
     try:
         model = version_converter.convert_version(model, OPSET)
         # The version converter passes operators on that it has no newer form for.
         checker.check_model(model)
-        return model
     except Exception as error:
         raise UnsupportedModel(
             f"{what} is in ONNX opset {opset} and can't be brought to opset {OPSET}: {_last_line(error)}. "
             f"Export the model with opset {OPSET}."
         ) from error
+    _put_large_back(model.graph, graph)
+    return model
+
+
+def _without_large(graph: onnx.GraphProto) -> onnx.GraphProto:
+    """A copy with inputs instead of large constants, which the version converter would copy several times."""
+    copy = onnx.GraphProto(name=graph.name, doc_string=graph.doc_string)
+    copy.node.extend(graph.node)
+    copy.input.extend(graph.input)
+    copy.output.extend(graph.output)
+    copy.value_info.extend(graph.value_info)
+    given = {value.name for value in graph.input}
+    for tensor in graph.initializer:
+        if prod(tensor.dims) <= SMALL:
+            copy.initializer.append(tensor)
+        elif tensor.name not in given:
+            copy.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return copy
+
+
+def _put_large_back(converted: onnx.GraphProto, graph: onnx.GraphProto) -> None:
+    """Constants again, in the order of `graph`; what the version converter added comes last."""
+    given = {value.name for value in graph.input}
+    inputs = [value for value in converted.input if value.name in given]
+    small = {tensor.name: tensor for tensor in converted.initializer}
+    constants = [
+        small.pop(tensor.name, tensor)
+        for tensor in graph.initializer
+        if tensor.name in small or prod(tensor.dims) > SMALL
+    ]
+    constants += small.values()
+    del converted.input[:], converted.initializer[:]
+    converted.input.extend(inputs)
+    converted.initializer.extend(constants)
 
 
 def inner_names(graph: onnx.GraphProto) -> set[str]:

@@ -13,8 +13,8 @@ Shapes = dict[str, tuple[int, ...]]
 WEIGHED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose multiply-accumulates count; those of others are a few per value."""
 
-SMALL_BYTES = 1024
-"""Constants up to this size may decide shapes; of larger ones only their own shape is looked at."""
+SMALL = 128
+"""Constants of up to so many elements may decide shapes; of larger ones only their own shape is looked at."""
 
 
 def multiply_accumulates(graph: onnx.GraphProto, opset: int) -> int | None:
@@ -65,7 +65,7 @@ def _shapes(graph: onnx.GraphProto, opset: int) -> Shapes:
     for value in light.output:
         value.type.tensor_type.ClearField("shape")
     for tensor in graph.initializer:
-        if tensor.ByteSize() <= SMALL_BYTES:
+        if prod(tensor.dims) <= SMALL:
             light.initializer.append(tensor)
         else:
             light.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))

@@ -20,8 +20,12 @@ def onnx_type(dtype: str) -> str:
     return f"tensor({_TYPES.get(dtype, dtype)})"
 
 
-def open_session(model: bytes | Path, threads: int, what: str = "the model") -> onnxruntime.InferenceSession:
+def open_session(
+    model: bytes | Path, threads: int, what: str = "the model", *, arrays: Mapping[str, NDArray[Any]] | None = None
+) -> onnxruntime.InferenceSession:
     """A session on the CPU, of a graph or of a file; what a file's constants lie in is beside it.
+
+    `arrays` are a graph's external constants by name, for a session of a few runs: they are not laid out anew.
 
     Raises BundleInvalid when onnxruntime does not take the graph; `what` names it.
     """
@@ -34,6 +38,11 @@ def open_session(model: bytes | Path, threads: int, what: str = "the model") -> 
     # instead of 60. Threads that never spin cost an idle machine 20 %: 51 ms, not 42. A short spin has both: 44 and 58.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "10")
     try:
+        if arrays is not None:
+            options.add_session_config_entry("session.disable_prepacking", "1")
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+            options.add_external_initializers(list(arrays), values)
         content = str(model) if isinstance(model, Path) else model
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -25,7 +25,7 @@ AMPLIFIED = 10
 
 
 def trial_inputs(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array]:
-    """Noise, and a slope that is another along each axis; the batch is open where `shape` begins with -1."""
+    """Noise, and one slope that is another along each axis; the batch is open where `shape` begins with -1."""
     sides = (BATCH if shape[0] == -1 else shape[0], *(OPEN_SIDE if side == -1 else side for side in shape[1:]))
     random = np.random.default_rng(20190501)
     slope = np.zeros(sides)
@@ -34,11 +34,11 @@ def trial_inputs(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array
         slope = slope + ramp.reshape([-1 if index == axis else 1 for index in range(len(sides))]) * (axis + 1)
     if dtype.kind == "f":
         yield random.normal(size=sides).astype(dtype)
-        yield slope.astype(dtype)
+        yield slope[:1].astype(dtype)
         return
     high = 1 if dtype.kind == "b" else min(255, np.iinfo(dtype).max)
     yield random.integers(0, high + 1, sides).astype(dtype)
-    yield (np.abs(slope) / np.abs(slope).max() * high).astype(dtype)
+    yield (np.abs(slope) / np.abs(slope).max() * high)[:1].astype(dtype)
 
 
 def nudged(value: Array, by: float) -> Array:

@@ -10,6 +10,7 @@ import re
 import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ import onnx
 import onnxruntime
 
 from accelform.conversion.converter import build, number_format_of
-from accelform.conversion.split import SplitModel, TensorInfo
+from accelform.conversion.split import TensorInfo
 from accelform.conversion.work import multiply_accumulates
 from accelform.errors import NotAModel, UnsupportedModel, UserError
 from accelform.sources.onnx_files import load_onnx
 from accelform.sources.trial.answers import TOLERANCE, Answers, Array, difference, nudged, trial_inputs
 from accelform.sources.trial.ask import WORK
+from accelform.sources.trial.held import Held, stub
 from accelform.topology import split_onnx
 from accelform.topology.graph import Graph, foreign_types, read_graph
 from accelform.topology.image import value_info
@@ -64,17 +66,11 @@ def examine(job: dict[str, Any]) -> dict[str, Any]:
     ends: dict[str, Any] = {"input_tensors": job["inputs"], "output_tensors": job["outputs"]}
     # The file's own answers come first, and its session goes: large networks should not be in memory twice.
     wire, asked, weights, notes = _own_answers(path, ends, name)
-    model = load_onnx(path)
-    work = _work(read_graph(model, **ends))
-    split = split_onnx(model, **ends)
-    del model
-    ours = _served(split, wire, name)
-    del split
+    ours, work = _served(path, ends, wire, name)
     for value, expected, shaken in asked:
-        answers = [ours(value[index : index + 1]) for index in range(len(value))]
+        found = ours(value)
         if expected is None or shaken is None:
             continue
-        found = {key: np.concatenate([answer[key] for answer in answers]) for key in expected}
         if wrong := difference(expected, found, shaken, weights=weights):
             raise UnsupportedModel(
                 f"Accelform would answer otherwise than onnxruntime does with {name}: {wrong} on a trial input. The "
@@ -89,11 +85,12 @@ def _own_answers(path: Path, ends: Mapping[str, Any], name: str) -> tuple[Tensor
     graph = read_graph(model, **ends)
     (wire,) = split_onnx(model, **ends, with_weights=False).inputs
     weights = "float16" if "16" in foreign_types(graph) else "float32"
-    content = bytes(_part(graph).SerializeToString()) if any(ends.values()) else _readable(path)
+    held = Held()
     inputs, outputs = graph.inputs, graph.outputs
+    part = _part(graph, held) if any(ends.values()) else None
     del model, graph
     try:
-        theirs = _original(content, inputs[0], outputs)
+        theirs = _original(_readable(path) if part is None else part, held, inputs[0], outputs)
     except _NOT_THERE as error:
         notes = [f"onnxruntime can't run the file itself, so answers were not compared: {_words(error)}"]
         return wire, _asked(wire, None, weights=weights, name=name), weights, notes
@@ -119,30 +116,34 @@ def _readable(path: Path) -> str | bytes:
     return str(path)
 
 
-def _original(content: str | bytes, key: str, names: Sequence[str]) -> Run:
-    """The user's file in onnxruntime, or the part of it between the named tensors."""
+def _original(content: str | bytes | onnx.ModelProto, held: Held, key: str, names: Sequence[str]) -> Run:
+    """The user's file in onnxruntime, or the part of it between the named tensors, whose weights are in `held`."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    if isinstance(content, onnx.ModelProto):
+        arrays = held.arrays(content)
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+        options.add_external_initializers(list(arrays), values)
+        content = content.SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda value: dict(zip(names, session.run(list(names), {key: value}), strict=True))
 
 
-def _work(graph: Graph) -> int | None:
-    return multiply_accumulates(_part(graph).graph, graph.opset)
-
-
-def _part(graph: Graph) -> onnx.ModelProto:
+def _part(graph: Graph, held: Held | None) -> onnx.ModelProto:
+    """The graph as a model of its own, whose large weights are in `held`, or left out."""
     read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
     outputs = [
         value_info(name, graph.types[name]) if name in graph.types else onnx.helper.make_empty_tensor_value_info(name)
         for name in graph.outputs
     ]
+    constants = [tensor for name, tensor in graph.initializers.items() if name in read and name not in graph.inputs]
     part = onnx.helper.make_graph(
         [node.proto for node in graph.nodes],
         graph.name or "part",
         [value_info(name, graph.types[name]) for name in graph.inputs],
         outputs,
-        [tensor for name, tensor in graph.initializers.items() if name in read and name not in graph.inputs],
+        [stub(tensor) if held is None else held.taken(tensor) for tensor in constants],
     )
     imports = [onnx.helper.make_opsetid("", graph.opset)]
     return onnx.helper.make_model(part, opset_imports=imports, ir_version=10)
@@ -160,10 +161,17 @@ def _asked(wire: TensorInfo, theirs: Run | None, *, weights: str, name: str) -> 
             found.append((value, None, None))
             continue
         value, expected = _plain_answer(theirs, value, name)
-        shaken = theirs(nudged(value, TOLERANCE[weights][1]))
+        nearly = nudged(value[:1], TOLERANCE[weights][1])
+        alone = theirs(value[:1]) if len(value) > 1 else expected
+        shaken = theirs(nearly)
         if not found:
-            _check_steady(theirs, value, expected, weights=weights, name=name)
-        found.append((value, expected, shaken))
+            _check_steady(theirs, value[:1], alone, name=name)
+        if len(value) > 1 and difference(alone, _first(expected), shaken, weights=weights):
+            raise UnsupportedModel(
+                f"what {name} answers to an image depends on the other images of its batch (it computes along the "
+                "batch axis), and the FPGA takes one image at a time; change that, or export it with a batch of 1"
+            )
+        found.append((value[:1], alone, shaken))
     return found
 
 
@@ -180,20 +188,12 @@ def _plain_answer(theirs: Run, value: Array, name: str) -> tuple[Array, Answers]
     raise AssertionError("a batch of one ends the loop")
 
 
-def _check_steady(theirs: Run, value: Array, expected: Answers, *, weights: str, name: str) -> None:
-    """Raises: UnsupportedModel: the file itself answers otherwise when it is asked again, or image by image."""
+def _check_steady(theirs: Run, value: Array, expected: Answers, *, name: str) -> None:
+    """Raises: UnsupportedModel: the file itself answers otherwise when it is asked again."""
     if any(not _same(expected[key], again) for key, again in theirs(value).items()):
         raise UnsupportedModel(
             f"the answers of {name} differ from call to call: it draws random numbers, as dropout does in training; "
             "export the network for inference"
-        )
-    if len(value) == 1:
-        return
-    alone, shaken = theirs(value[:1]), theirs(nudged(value[:1], TOLERANCE[weights][1]))
-    if difference(alone, _first(expected), shaken, weights=weights):
-        raise UnsupportedModel(
-            f"what {name} answers to an image depends on the other images of its batch (it computes along the batch "
-            "axis), and the FPGA takes one image at a time; change that, or export it with a batch of 1"
         )
 
 
@@ -210,22 +210,17 @@ def _same(left: Array, right: Array) -> bool:
     return bool(np.allclose(left, right, rtol=1e-3, atol=1e-6, equal_nan=True)) if left.dtype.kind == "f" else True
 
 
-def _served(split: SplitModel, wire: TensorInfo, name: str) -> Run:
-    """The network in float32 as a server would load it, and its parts each for itself, as the integer engine does."""
-    built = build(split, name=name, fmt=number_format_of("float32"))
-    declared = {tensor.name: tensor.dtype for tensor in split.outputs}
-    del split
-    parts = {"the part before the FPGA": built.front, "the part behind the FPGA": built.head}
+def _served(path: Path, ends: Mapping[str, Any], wire: TensorInfo, name: str) -> tuple[Run, int | None]:
+    """The network in float32 as a server would load it, its parts each for itself, as the integer engine does, and the
+    multiply-accumulates of the whole file."""
+    held = Held()
+    declared, whole, parts, work = _built(path, ends, held, name)
     try:
         for what, part in parts.items():
-            if part is not None:
-                open_session(part.SerializeToString(), 0, f"{what} of {name}")
-        content = built.proto.SerializeToString()
-        del built
-        session = open_session(content, 0, name)
+            open_session(part.SerializeToString(), 0, f"{what} of {name}", arrays=held.arrays(part))
+        session = open_session(whole.SerializeToString(), 0, name, arrays=held.arrays(whole))
     except AccelRuntimeError as error:
         raise UnsupportedModel(f"{_words(error)}. A server could not start with it; export the model again") from error
-    del content
     for output in session.get_outputs():
         if (dtype := declared[output.name]) == "DT_STRING" or not tensors.is_numeric(dtype):
             raise UnsupportedModel(f"the output {output.name} is {dtype}, which is no type of numbers: name others")
@@ -235,7 +230,32 @@ def _served(split: SplitModel, wire: TensorInfo, name: str) -> Run:
                 "whose type the file tells; name other output tensors, or export the model with shapes"
             )
     names = [output.name for output in session.get_outputs()]
-    return lambda value: _answered(session, wire.name, names, value, name)
+    return lambda value: _answered(session, wire.name, names, value, name), work
+
+
+def _built(
+    path: Path, ends: Mapping[str, Any], held: Held, name: str
+) -> tuple[Mapping[str, str], onnx.ModelProto, Mapping[str, onnx.ModelProto], int | None]:
+    """Types of the outputs, the whole served graph, its parts by what they are called, and the multiply-accumulates.
+
+    The large weights of the graphs are in `held`, and nothing else of the file stays in memory.
+    """
+    model = load_onnx(path)
+    graph = read_graph(model, **ends)
+    work = multiply_accumulates(_part(graph, None).graph, graph.opset)
+    del graph
+    split = split_onnx(model, **ends)
+    del model
+    front, head = (part and held.light(part) for part in (split.front, split.head))
+    split = replace(split, front=front, head=head)
+    built = build(split, name=name, fmt=number_format_of("float32"))
+    declared = {tensor.name: tensor.dtype for tensor in split.outputs}
+    del split
+    parts = {"the part before the FPGA": built.front, "the part behind the FPGA": built.head}
+    light = {what: held.light_model(part) for what, part in parts.items() if part is not None}
+    proto = built.proto
+    del built
+    return declared, held.light_model(proto), light, work
 
 
 def _answered(
