@@ -43,7 +43,7 @@ def as_model(graph: onnx.GraphProto, opset: int, *, what: str) -> onnx.ModelProt
 
 def _without_large(graph: onnx.GraphProto) -> onnx.GraphProto:
     """A copy with inputs instead of large constants, which the version converter would copy several times."""
-    copy = onnx.GraphProto(name=graph.name, doc_string=graph.doc_string)
+    copy = onnx.GraphProto(name=graph.name)
     copy.node.extend(graph.node)
     copy.input.extend(graph.input)
     copy.output.extend(graph.output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,12 +123,14 @@ def head_graph(
     # An output that is a constant has no node yet.
     given = {value for node in nodes for value in node.output}
     renamed = {name: f"{name}/constant" for name in graph.outputs if name not in given}
-    constants = _embedded(graph, part, lifter.constants)
-    for tensor in constants:
-        if tensor.name in renamed:
-            nodes.append(helper.make_node("Identity", [renamed[tensor.name]], [tensor.name]))
-            tensor.name = renamed[tensor.name]
-    return helper.make_graph(nodes, "head", inputs, ends, [*constants, *extra])
+    nodes += [helper.make_node("Identity", [renamed[name]], [name]) for name in part.constants if name in renamed]
+    head = helper.make_graph(nodes, "head", inputs, ends)
+    # One by one: adding copies, and classifiers are most of some networks.
+    for tensor in _embedded(graph, part, lifter.constants):
+        head.initializer.append(tensor)
+        head.initializer[-1].name = renamed.get(tensor.name, tensor.name)
+    head.initializer.extend(extra)
+    return head
 
 
 def _bridge(
@@ -171,32 +173,26 @@ def check_operators(graph: Graph, nodes: Sequence[Node]) -> None:
             )
 
 
-def _embedded(graph: Graph, part: Slice, constants: dict[str, Constant]) -> list[TensorProto]:
-    found = []
+def _embedded(graph: Graph, part: Slice, constants: dict[str, Constant]) -> Iterator[TensorProto]:
+    """The constants of a part; those of the file are the file's own."""
     for name in part.constants:
-        if name in graph.initializers:
+        if name not in graph.initializers:
+            values = np.ascontiguousarray(constants[name].array())
+            tensor = numpy_helper.from_array(values, name)
+        else:
             tensor = graph.initializers[name]
             if tensor.data_location == TensorProto.EXTERNAL:
                 raise NotAModel(
                     f"the values of the tensor {name} are in another file, which was not loaded with the model"
                 )
-            values, tensor = decoded(tensor), _copied(tensor)
-        else:
-            values = np.ascontiguousarray(constants[name].array())
-            tensor = numpy_helper.from_array(values, name)
+            values = decoded(tensor)
         if tensor.data_type in FLOATS and np.isnan(values.astype(np.float32, copy=False)).any():
             raise InvalidWeights(
                 f"the tensor {name} has values that are NaN: look for the step that diverged in training, and export "
                 f"the model again"
             )
-        found.append(tensor)
-    return found
-
-
-def _copied(tensor: TensorProto) -> TensorProto:
-    copy = TensorProto()
-    copy.CopyFrom(tensor)
-    return copy
+        del values
+        yield tensor
 
 
 def _element(graph: Graph, name: str) -> int:
