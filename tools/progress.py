@@ -48,9 +48,14 @@ def in_words(error: OSError) -> str:
     place = f" {error.filename}" if error.filename else ""
     return (
         f"cannot use{place}: {error.strerror or error}. Make it writable for this user"
-        + (", or set XDG_CACHE_HOME to a folder that is" if "cache" in str(error.filename) else "")
+        + (", or set XDG_CACHE_HOME to a folder that is" if _is_a_cache(str(error.filename)) else "")
         + "."
     )
+
+
+def _is_a_cache(path: str) -> bool:
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    return "cache" in path or (bool(named) and path.startswith(named))
 
 
 def elapsed(seconds: float) -> str:

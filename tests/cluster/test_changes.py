@@ -91,7 +91,9 @@ def test_changes_of_a_service(cluster: LiveCluster, project: Project) -> None:
     project.up()
     configure(project, model_path="examples/digits/model.yaml")
     with Knocking(uri) as knocking, patient_calls(project) as going_on:
+        wait_until(lambda: going_on.models, what="answers of the model before")
         project.up()
+        wait_until(lambda: len(going_on.models) == 2, what="answers of the successor")
     assert going_on.failures == []
     assert knocking.failures == []
     assert len(going_on.models) == 2

@@ -44,13 +44,13 @@ def test_a_conversion_ends_when_it_is_cancelled(project: Any, tmp_path: Path, nu
         def listen() -> None:
             for line in running.stdout or ():
                 lines.append(line)
-                if ".accelonnx: " in line:
+                if ".accelonnx)" in line:
                     begun.set()
 
         listener = threading.Thread(target=listen)
         listener.start()
         try:
-            assert begun.wait(120), "".join(lines)
+            assert begun.wait(600), "".join(lines)
             running.send_signal(number)
             assert running.wait(LONGEST_SECONDS) != 0
         finally:

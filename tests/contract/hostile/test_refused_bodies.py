@@ -30,15 +30,15 @@ def headers_of(name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {REFUSED[name][1]}", **MORE.get(name, {})}
 
 
-@pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("mebibytes", [10, 20])
+@pytest.mark.parametrize(
+    ("name", "mebibytes"),
+    [(name, size) for name in REFUSED for size in (10, 20) if (name, size) != ("too-long", 10)],  # 16 MiB is the limit
+)
 def test_a_refusal_is_read(target, http_port, name, mebibytes):
     """http.client and urllib find the status of a refused body of 10 and of 20 MiB, which the front does not keep."""
     path, _, expected = REFUSED[name]
     if mebibytes == 20:
         expected = {"packed": 413}.get(name, expected)
-    elif name == "too-long":
-        pytest.skip("16 MiB is the limit")
     body = bytes(mebibytes * MEBIBYTE)
     with bounded(target, 32):
         connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=30)

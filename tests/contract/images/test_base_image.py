@@ -261,6 +261,6 @@ def test_a_builder_that_fails(tmp_path: Path, running: RunningRegistry, monkeypa
         *("--push", f"{running.host}/fails/base", "--builder", "buildah"),
     )
 
-    assert outcome.returncode == 1
-    assert "exit code 125: no space left on device" in outcome.stderr
+    assert outcome.returncode == 2
+    assert "cannot build with buildah: no space left on device" in outcome.stderr
     assert "--builder none" in outcome.stderr

@@ -214,7 +214,13 @@ def test_old_go_is_refused(tmp_path: Path, environment: dict[str, str]) -> None:
     """A Go that is too old is named together with the version that is needed."""
     folder = tmp_path / "go" / "bin"
     folder.mkdir(parents=True)
-    (folder / "go").write_text("#!/bin/sh\necho go1.19.8\n", encoding="utf-8")
+    script = """#!/bin/sh
+[ "$2" = -json ] || { echo go1.19.8; exit; }
+shift 2
+for name in "$@"; do printf '%s"%s": ""' "${before:-{}" "$name"; before=,; done
+echo }
+"""
+    (folder / "go").write_text(script, encoding="utf-8")
     (folder / "go").chmod(0o755)
     outcome = ensure(environment | {"PATH": f"{folder}:/usr/bin:/bin"})
     assert outcome.returncode == 1

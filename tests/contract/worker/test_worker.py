@@ -52,6 +52,7 @@ def test_ready(start, image_bundle):
         "latency_ms": 1.78,
         "occupancy_ms": 1.53,
         "takes_images": True,
+        "labels": [str(label) for label in range(10)],
         "pid": worker.process.pid,
     }
     assert ready.meta["load_ms"] > 0

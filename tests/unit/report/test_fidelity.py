@@ -112,7 +112,7 @@ def test_progress_has_numbers(split: SplitModel, samples: tuple[Sample, ...]) ->
     lines: list[str] = []
     measure(split, samples, fmt=load_profile("msfp13"), settings=ONE, progress=lines.append)
 
-    assert [line.split(",")[0] for line in lines] == [f"msfp13: image {n} of 3" for n in (1, 2, 3)]
+    assert [line.split(":")[0] for line in lines] == [f"image {n}/3 in msfp13" for n in (1, 2, 3)]
     assert all("dB, cosine 0." in line for line in lines)
 
 

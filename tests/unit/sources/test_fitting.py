@@ -54,7 +54,7 @@ def test_settings_are_found(tmp_path: Path, order: str, keep: bool, factor: floa
     settings = fitted(tmp_path, results)
 
     assert np.float32(settings.pop("scaling_factor")) == np.float32(factor)  # type: ignore[arg-type]
-    assert settings == {"order": order, "keep_aspect_ratio": keep}
+    assert settings == {"order": order, "keep_aspect_ratio": keep, "means": True}
 
 
 def test_one_different_value_is_enough(tmp_path: Path) -> None:

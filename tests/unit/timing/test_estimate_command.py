@@ -99,7 +99,8 @@ def test_a_network_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str
         [helper.make_tensor_value_info("mean", TensorProto.FLOAT, [1, 256, 1, 1])],
         [weights],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "own.onnx")
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "own.onnx")
 
     assert main(["estimate", str(tmp_path / "own.onnx"), "--json", "--layers"]) == 0
 

@@ -102,7 +102,7 @@ def test_bodies_larger_than_any_buffer(pair, size):
     ("data", "words"),
     [
         (header(99, 2, 0) + b"{}", "no frame of kind 99"),
-        (header(4, 2, 0) + b"{}", "no frame of kind 4"),
+        (header(5, 2, 0) + b"{}", "no frame of kind 5"),
         (header(1, frames.MAX_META_BYTES + 1, 0), "bytes of meta; at most"),
         (header(1, 2**32 - 1, 0), "bytes of meta; at most"),
         (header(1, 2, frames.MAX_BODY_BYTES + 1), "bytes of body; at most"),

@@ -41,7 +41,9 @@ def test_an_image_in_a_registry(
     assert config["config"]["User"] == "65532:65532"
     assert config["config"]["Entrypoint"] == ["python3", "-m", "accelform_runtime.server"]
     assert "Cmd" not in config["config"]
-    assert set(config["config"]["Env"]) == {
+    *image, bundle = sorted(config["config"]["Env"], key=lambda each: each.startswith("ACCELFORM_BUNDLE_SHA256="))
+    assert len(bundle.partition("=")[2]) == 64
+    assert set(image) == {
         "PATH=/usr/local/bin:/usr/bin:/bin",
         "LANG=C.UTF-8",
         "PYTHONPATH=/opt/accelform",
