@@ -25,6 +25,15 @@ ROOT = Path(__file__).parents[3]
 VERSION = sdk_version()
 TIMEOUT_SECONDS = 60
 
+TELLS_NO_SETTINGS = """if [ "$2" = -json ]; then
+  shift 2
+  for name in "$@"; do printf '%s"%s": ""' "${before:-{}" "$name"; before=,; done
+  echo "}"
+  exit
+fi
+"""
+"""How a program that stands for Go answers `go env -json NAME …`."""
+
 
 def fake_pulumi(folder: Path, version: str, *, host: bool = True) -> Path:
     folder.mkdir(parents=True)
@@ -214,13 +223,7 @@ def test_old_go_is_refused(tmp_path: Path, environment: dict[str, str]) -> None:
     """A Go that is too old is named together with the version that is needed."""
     folder = tmp_path / "go" / "bin"
     folder.mkdir(parents=True)
-    script = """#!/bin/sh
-[ "$2" = -json ] || { echo go1.19.8; exit; }
-shift 2
-for name in "$@"; do printf '%s"%s": ""' "${before:-{}" "$name"; before=,; done
-echo }
-"""
-    (folder / "go").write_text(script, encoding="utf-8")
+    (folder / "go").write_text(f"#!/bin/sh\n{TELLS_NO_SETTINGS}echo go1.19.8\n", encoding="utf-8")
     (folder / "go").chmod(0o755)
     outcome = ensure(environment | {"PATH": f"{folder}:/usr/bin:/bin"})
     assert outcome.returncode == 1
@@ -259,7 +262,8 @@ def test_killed_build_leaves_nothing_half_made(tmp_path: Path, environment: dict
     pipe = tmp_path / "started"
     os.mkfifo(pipe)
     (folder / "go").write_text(
-        f'#!/bin/sh\nif [ "$1" = env ]; then echo go1.99.0; exit; fi\necho $$ >{pipe}\nexec sleep 300\n',
+        f'#!/bin/sh\n{TELLS_NO_SETTINGS}if [ "$1" = env ]; then echo go1.99.0; exit; fi\n'
+        f"echo $$ >{pipe}\nexec sleep 300\n",
         encoding="utf-8",
     )
     (folder / "go").chmod(0o755)
