@@ -72,9 +72,9 @@ def test_number_format(project: Any) -> None:
 
 
 def test_types_in_the_stack_file(project: Any) -> None:
-    """A word where a number belongs stops before the program runs; an undeclared key stops in it."""
+    """A word where a number belongs, and an undeclared key, stop in the program, with everything else."""
     project.configure(port="many")
-    refused(project, "port", "integer")
+    refused(project, "port must be a whole number, not 'many'")
 
     project.configure(port=project.port, num_replicas="two")
     refused(project, "num_replicas must be a whole number, not 'two'", "pulumi config set")
