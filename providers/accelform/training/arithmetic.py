@@ -19,9 +19,26 @@ from accelform_runtime.numerics.format import NumberFormat
 
 def convolve(maps: Any, weights: Any, window: Window) -> Any:
     """A convolution with HWIO `weights`, added in TensorFlow's order."""
-    return tf.nn.conv2d(
-        _padded(maps, window, 0.0), weights, strides=window.stride, padding="VALID", dilations=window.dilation
+    padded = _padded(maps, window, 0.0)
+    if window.dilation == (1, 1):
+        return tf.nn.conv2d(padded, weights, strides=window.stride, padding="VALID")
+    return _dilated(padded, weights, window)
+
+
+def _dilated(padded: Any, weights: Any, window: Window) -> Any:
+    """A dilated convolution as bare ones of the pixels that are `dilation` apart.
+
+    TensorFlow has no gradient of its own dilated convolution on processors where it does without oneDNN.
+    """
+    height, width = int(padded.shape[1]), int(padded.shape[2])
+    room = [[0, -height % window.dilation[0]], [0, -width % window.dilation[1]]]
+    apart = tf.space_to_batch(padded, window.dilation, room)
+    together = tf.batch_to_space(tf.nn.conv2d(apart, weights, strides=1, padding="VALID"), window.dilation, [[0, 0]] * 2)
+    rows, columns = (
+        size - step * (taps - 1)
+        for size, step, taps in zip((height, width), window.dilation, window.kernel, strict=True)
     )
+    return together[:, : rows : window.stride[0], : columns : window.stride[1]]
 
 
 def convolve_in_order(maps: Any, weights: Any, window: Window, *, fmt: NumberFormat) -> Any:
