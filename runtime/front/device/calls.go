@@ -82,7 +82,13 @@ func (r *resident) enter(t *task, l limits) *refusal.Refusal {
 		return stopping
 	}
 	if r.tasks > l.queue {
-		return r.overloaded("%d calls already wait for the FPGA; try again later", l.queue)
+		full := r.overloaded("%d calls already wait for the FPGA; try again later", l.queue)
+		yielding := r.line.yielding(t.call.From)
+		if yielding == nil {
+			return full
+		}
+		r.settle(yielding, outcome{refused: full})
+		r.line.leave(yielding)
 	}
 	r.tasks++
 	r.line.put(t)

@@ -2,6 +2,8 @@ package device
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/mem"
@@ -19,10 +21,14 @@ type flight struct {
 	since time.Time // when it became the first one
 }
 
-// line is the order in which one process computes: calls wait, and after each image the next call has its turn. The
-// caller holds the resident's lock.
+// line is the order in which one process computes: calls wait, and after each image the next call has its turn. Where
+// they come from several addresses, those take turns: the next is the one whose first call has waited longest since it
+// came and since its address had a turn. So nobody waits for all that another one has sent. The caller holds the
+// resident's lock.
 type line struct {
-	waiting []*task
+	waiting []*task                 // in order of arrival
+	count   uint64                  // of arrivals and turns
+	turns   map[netip.Prefix]uint64 // the last turn of each address that waits, and of some that do not
 	flights []*flight
 	drops   []uint64
 	pace    time.Duration // of one image, smoothed
@@ -30,14 +36,48 @@ type line struct {
 
 // put adds a task at the end.
 func (l *line) put(t *task) {
-	t.waiting = true
+	l.count++
+	t.waiting, t.since = true, l.count
 	l.waiting = append(l.waiting, t)
 }
 
 // putBack adds a task in front.
 func (l *line) putBack(t *task) {
-	t.waiting = true
-	l.waiting = append([]*task{t}, l.waiting...)
+	t.waiting, t.since = true, 0
+	l.waiting = slices.Insert(l.waiting, 0, t)
+}
+
+// first is the place in the line of the call whose turn is next; there is one.
+func (l *line) first() int {
+	best, least := 0, l.since(l.waiting[0])
+	for index, t := range l.waiting {
+		if index > 0 && t.since >= least {
+			break
+		}
+		if since := l.since(t); since < least {
+			best, least = index, since
+		}
+	}
+	return best
+}
+
+func (l *line) since(t *task) uint64 { return max(t.since, l.turns[t.call.From]) }
+
+// yielding is the call that gives up its place in a full line to one from there: the newest of the address that has
+// most, if that is more than the newcomer's would then have. nil: there is none.
+func (l *line) yielding(newcomer netip.Prefix) *task {
+	held := map[netip.Prefix]int{}
+	for _, t := range l.waiting {
+		held[t.call.From]++
+	}
+	var found *task
+	for _, t := range slices.Backward(l.waiting) {
+		more := found == nil && held[t.call.From] > held[newcomer]+1 || found != nil && held[t.call.From] > held[found.call.From]
+		if more && t.asked == 0 && !t.over {
+			found = t
+		}
+	}
+	return found
 }
 
 // take is the task that the worker gets next; nil: none now.
@@ -47,15 +87,16 @@ func (l *line) take() *task {
 		depth = 2
 	}
 	for len(l.waiting) > 0 {
-		t := l.waiting[0]
+		at := l.first()
+		t := l.waiting[at]
 		if !t.next() {
-			l.pop()
+			l.remove(at)
 			continue
 		}
 		if len(l.flights) >= depth || l.exclusive(t) {
 			return nil
 		}
-		l.pop()
+		l.remove(at)
 		return t
 	}
 	return nil
@@ -67,15 +108,21 @@ func (l *line) exclusive(next *task) bool {
 	return len(l.flights) > 0 && (next.call.Certified || l.flights[0].task.call.Certified)
 }
 
-func (l *line) pop() {
-	l.waiting[0].waiting = false
-	l.waiting[0] = nil
-	l.waiting = l.waiting[1:]
+// remove takes a task out of its place.
+func (l *line) remove(at int) {
+	t := l.waiting[at]
+	t.waiting = false
+	if at == 0 {
+		l.waiting[0], l.waiting = nil, l.waiting[1:]
+	} else {
+		l.waiting = slices.Delete(l.waiting, at, at+1)
+	}
 }
 
 // sent notes that the worker gets a frame for `t`.
 func (l *line) sent(t *task, now time.Time) {
 	t.asked++
+	l.turn(t.call.From)
 	if t.asked == 1 {
 		t.begun = now
 	}
@@ -87,6 +134,21 @@ func (l *line) sent(t *task, now time.Time) {
 	if t.asked < t.total { // its next image may follow once the others have had their turn
 		l.put(t)
 	}
+}
+
+// turn notes that an address has one. Who does not wait needs no note: what comes later counts from when it comes.
+func (l *line) turn(from netip.Prefix) {
+	if l.turns == nil || len(l.turns) > 2*len(l.waiting)+8 {
+		kept := map[netip.Prefix]uint64{}
+		for _, t := range l.waiting {
+			if last := l.turns[t.call.From]; last > 0 {
+				kept[t.call.From] = last
+			}
+		}
+		l.turns = kept
+	}
+	l.count++
+	l.turns[from] = l.count
 }
 
 // answered takes the first flight, which the worker's answer belongs to.
@@ -110,13 +172,7 @@ func (l *line) answered(id uint64, now time.Time) (*task, error) {
 // leave takes out a task that nobody waits for.
 func (l *line) leave(t *task) {
 	if t.waiting {
-		for index, other := range l.waiting {
-			if other == t {
-				l.waiting = append(l.waiting[:index:index], l.waiting[index+1:]...)
-				break
-			}
-		}
-		t.waiting = false
+		l.remove(slices.Index(l.waiting, t))
 	}
 	if t.asked > 0 {
 		l.drops = append(l.drops, t.id)
@@ -127,7 +183,7 @@ func (l *line) leave(t *task) {
 // task that was being computed, if any; the others wait again, from their start.
 func (l *line) lost(begun bool) *task {
 	flights := l.flights
-	l.flights, l.drops, l.pace = nil, nil, 0
+	l.flights, l.drops, l.pace, l.turns = nil, nil, 0, nil
 	for _, t := range l.waiting {
 		t.asked, t.total = 0, 0
 	}

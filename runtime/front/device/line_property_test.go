@@ -2,6 +2,7 @@ package device
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -16,6 +17,8 @@ type play struct {
 	t      *testing.T
 	random *rand.Rand
 	line   line
+	places int                                   // from which calls come
+	missed map[netip.Prefix]map[netip.Prefix]int // turns that others had while this one waited
 	now    time.Time
 	ids    uint64
 	turn   int
@@ -29,14 +32,15 @@ type play struct {
 
 func newPlay(t *testing.T, seed uint64) *play {
 	return &play{
-		t: t, random: rand.New(rand.NewPCG(seed, 7)), now: noon, since: map[*task]int{}, images: map[*task]int{},
+		t: t, random: rand.New(rand.NewPCG(seed, 7)), now: noon, places: 1 + int(seed%3),
+		missed: map[netip.Prefix]map[netip.Prefix]int{}, since: map[*task]int{}, images: map[*task]int{},
 		frames: map[*task]int{}, done: map[*task]int{}, ends: map[*task]int{},
 	}
 }
 
-// places notes who has got a place in the line since the last look. Only a call that a lost process had in its hands
+// look notes who has got a place in the line since the last look. Only a call that a lost process had in its hands
 // comes first; all others stand behind those who were there.
-func (p *play) places(lost bool) {
+func (p *play) look(lost bool) {
 	p.turn++
 	for index, t := range p.line.waiting {
 		switch {
@@ -51,7 +55,7 @@ func (p *play) places(lost bool) {
 
 func (p *play) put() {
 	p.ids++
-	t := taskOf(p.ids)
+	t := taskFrom(p.ids, netip.AddrFrom4([4]byte{10, 0, 0, byte(p.random.IntN(p.places))}).String())
 	t.call.Certified = p.random.IntN(10) == 0
 	p.all = append(p.all, t)
 	p.images[t] = 1 + p.random.IntN(2)*p.random.IntN(6)
@@ -67,10 +71,11 @@ func (p *play) send() bool {
 		p.t.Fatalf("call %d is sent, whose caller has left", t.id)
 	}
 	for _, other := range p.line.waiting {
-		if other != t && other.next() && p.since[other] < p.since[t] {
+		if other != t && other.next() && other.call.From == t.call.From && p.since[other] < p.since[t] {
 			p.t.Fatalf("call %d has its turn before call %d, which came earlier", t.id, other.id)
 		}
 	}
+	p.fair(t)
 	kind, _, _ := t.message(p.now)
 	if (kind == worker.Run) != (p.frames[t] == 0) {
 		p.t.Fatalf("image %d of call %d is asked for by frame %d", p.frames[t], t.id, kind)
@@ -89,6 +94,29 @@ func (p *play) send() bool {
 		}
 	}
 	return true
+}
+
+// fair holds an address that has its turn against those that wait: each of them misses one turn of another at most.
+func (p *play) fair(served *task) {
+	waiting := map[netip.Prefix]bool{}
+	for _, t := range p.line.waiting {
+		if t.next() {
+			waiting[t.call.From] = true
+		}
+	}
+	for from, missed := range p.missed {
+		if !waiting[from] {
+			delete(p.missed, from)
+		} else if missed[served.call.From]++; from != served.call.From && missed[served.call.From] > 1 {
+			p.t.Fatalf("%v waits while %v has two turns", from, served.call.From)
+		}
+	}
+	for from := range waiting {
+		if p.missed[from] == nil {
+			p.missed[from] = map[netip.Prefix]int{}
+		}
+	}
+	delete(p.missed, served.call.From)
 }
 
 func (p *play) answer() bool {
@@ -134,6 +162,7 @@ func (p *play) leave() {
 		}
 	}
 	delete(p.since, t)
+	delete(p.missed, t.call.From) // the call behind it has not waited as long
 	for _, id := range p.line.drops {
 		if p.all[id-1].asked == 0 {
 			p.t.Fatalf("the process is told to drop call %d, of which it does not know", id)
@@ -158,7 +187,7 @@ func (p *play) lose() {
 	if len(p.line.flights) > 0 || len(p.line.drops) > 0 {
 		p.t.Fatal("a new process is thought to know of calls")
 	}
-	p.frames, p.done = map[*task]int{}, map[*task]int{}
+	p.frames, p.done, p.missed = map[*task]int{}, map[*task]int{}, map[netip.Prefix]map[netip.Prefix]int{}
 	waiting := map[*task]bool{}
 	for _, t := range p.line.waiting {
 		if waiting[t] {
@@ -191,10 +220,10 @@ func TestLineAtRandom(t *testing.T) {
 			default:
 				p.lose()
 			}
-			p.places(pick >= 98)
+			p.look(pick >= 98)
 		}
 		for p.send() || p.answer() {
-			p.places(false)
+			p.look(false)
 		}
 		if len(p.line.waiting) > 0 || len(p.line.flights) > 0 {
 			t.Fatalf("seed %d: %d calls wait and %d are under way for ever", seed, len(p.line.waiting), len(p.line.flights))

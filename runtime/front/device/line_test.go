@@ -1,6 +1,7 @@
 package device
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -45,6 +46,80 @@ func done(t *testing.T, l *line, id uint64, at time.Time) *task {
 	}
 	found.settle(outcome{answer: &Answer{}})
 	return found
+}
+
+func taskFrom(id uint64, address string) *task {
+	t := taskOf(id)
+	t.call.From = netip.PrefixFrom(netip.MustParseAddr(address), 32)
+	return t
+}
+
+const noisy, quiet, other = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+
+// Each address has its turn in rotation; what one has sent is in order.
+func TestTurnsOfAddresses(t *testing.T) {
+	l := &line{pace: time.Second}
+	for id := uint64(1); id <= 4; id++ {
+		l.put(taskFrom(id, noisy))
+	}
+	l.put(taskFrom(11, quiet))
+	l.put(taskFrom(12, quiet))
+	l.put(taskFrom(21, other))
+
+	for _, expected := range []uint64{1, 11, 21, 2, 12, 3, 4} {
+		id, _ := step(l, noon)
+		if id != expected {
+			t.Fatalf("call %d has the turn of call %d", id, expected)
+		}
+		done(t, l, id, noon)
+	}
+}
+
+// Who comes now and then waits for one turn of another one, not for all that it has sent, and has nothing to catch up on.
+func TestTurnOfANewcomer(t *testing.T) {
+	l := &line{pace: time.Second}
+	for id := uint64(1); id <= 20; id++ {
+		l.put(taskFrom(id, noisy))
+	}
+	for range 10 {
+		id, _ := step(l, noon)
+		done(t, l, id, noon)
+	}
+	l.put(taskFrom(100, quiet))
+	l.put(taskFrom(101, quiet))
+
+	for _, expected := range []uint64{11, 100, 12, 101, 13, 14} {
+		id, _ := step(l, noon)
+		if id != expected {
+			t.Fatalf("call %d has the turn of call %d", id, expected)
+		}
+		done(t, l, id, noon)
+	}
+}
+
+// A full line has room for an address that holds less of it: the newest of the address that has most gives way, if it
+// has not begun.
+func TestWhoGivesWay(t *testing.T) {
+	l := &line{pace: time.Second}
+	for id := uint64(1); id <= 4; id++ {
+		l.put(taskFrom(id, noisy))
+	}
+	l.put(taskFrom(11, quiet))
+	from := func(address string) netip.Prefix { return taskFrom(0, address).call.From }
+
+	if found := l.yielding(from(other)); found == nil || found.id != 4 {
+		t.Fatalf("%v gives way to an address that has none", found)
+	}
+	if found := l.yielding(from(quiet)); found == nil || found.id != 4 {
+		t.Fatalf("%v gives way to an address that has one", found)
+	}
+	if found := l.yielding(from(noisy)); found != nil {
+		t.Fatalf("call %d gives way to one of its own address", found.id)
+	}
+	l.waiting[3].asked = 1
+	if found := l.yielding(from(other)); found == nil || found.id != 3 {
+		t.Fatalf("%v gives way, not the last one that has not begun", found)
+	}
 }
 
 // Calls are computed in the order in which they came, one at a time while images take long.
@@ -135,10 +210,9 @@ func TestLosingTheProcess(t *testing.T) {
 	batch, ahead, waits := taskOf(1), taskOf(2), taskOf(3)
 	l.put(batch)
 	step(l, noon)
-	progress(t, l, 1, 5, noon)
 	l.put(ahead)
+	progress(t, l, 1, 5, noon)
 	l.put(waits)
-	l.waiting = []*task{ahead, batch, waits}
 	step(l, noon) // 2 is computed
 	step(l, noon) // the batch is ahead
 

@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"google.golang.org/grpc/mem"
@@ -21,7 +22,9 @@ type Call struct {
 	Spec *worker.Spec
 	// Certified asks for an answer that is known to equal the number format's definition.
 	Certified bool
-	Arrived   time.Time
+	// From is whom the call counts for when turns are shared out.
+	From    netip.Prefix
+	Arrived time.Time
 	// Waiting is called once when the answer takes its time, by the goroutine that scores; nil: nobody wants to know.
 	Waiting func()
 }
@@ -62,6 +65,7 @@ type task struct {
 	asked   int // frames that the worker has got for it
 	total   int // images; 0 while unknown
 	waiting bool
+	since   uint64 // when it got its place in the line, by the line's count
 }
 
 // next tells whether the worker can be given a frame for the task now.

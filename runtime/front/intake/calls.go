@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"net"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -183,6 +184,14 @@ func (c *Call) Welcome() {
 		c.welcome = true
 		c.conn.place.Enter()
 	}
+}
+
+// From is the address that the call counts for, or its network of IPv6.
+func (c *Call) From() netip.Prefix {
+	if c == nil {
+		return netip.Prefix{}
+	}
+	return c.conn.account.from
 }
 
 // Useful says that the call did its work, or that it was not its caller's fault: more like it are welcome.

@@ -79,6 +79,8 @@ func (d *Door) wrap(conn net.Conn) *connection {
 		Conn: conn, door: d, reader: newReader(conn), skip: prefaceSize, calls: map[uint32]*Call{},
 	}
 	c.account = d.ledger.Join(conn.RemoteAddr())
+	c.pace.purse = &c.account.purse
+	c.pace.earn(-connectionUnits)
 	c.block = c.account.Share()
 	c.remote = address{conn.RemoteAddr(), c}
 	c.writable = sync.NewCond(&c.mutex)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"accelform/front/security"
 )
@@ -28,6 +29,7 @@ type Ledger struct {
 	held     atomic.Int64
 	mutex    sync.Mutex
 	accounts map[netip.Prefix]*Account
+	swept    time.Time
 }
 
 // NewLedger makes a budget of that many bytes.
@@ -44,6 +46,7 @@ type Account struct {
 	from   netip.Prefix
 	limit  int64
 	held   atomic.Int64
+	purse  purse
 	users  int // of the ledger's mutex
 }
 
@@ -52,6 +55,7 @@ func (l *Ledger) Join(from net.Addr) *Account {
 	place := security.Neighbourhood(from)
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
+	l.sweep(time.Now())
 	account := l.accounts[place]
 	if account == nil {
 		account = &Account{ledger: l, from: place, limit: security.Part(place, l.limit)}
@@ -61,13 +65,34 @@ func (l *Ledger) Join(from net.Addr) *Account {
 	return account
 }
 
-// Leave ends what Join began.
+// Leave ends what Join began. The account stays until its purse is full again: who comes back finds no new one.
 func (a *Account) Leave() {
 	a.ledger.mutex.Lock()
 	defer a.ledger.mutex.Unlock()
-	if a.users--; a.users == 0 {
-		delete(a.ledger.accounts, a.from)
+	a.users--
+	a.ledger.drop(a, time.Now())
+}
+
+// sweep forgets addresses that left; the mutex is held.
+func (l *Ledger) sweep(now time.Time) {
+	if now.Sub(l.swept) < time.Second {
+		return
 	}
+	l.swept = now
+	for _, account := range l.accounts {
+		l.drop(account, now)
+	}
+}
+
+func (l *Ledger) drop(account *Account, now time.Time) {
+	if account.users == 0 && account.purse.full(now) {
+		delete(l.accounts, account.from)
+	}
+}
+
+// Useless counts a request over HTTP that was work for nothing, and returns how long its answer has to wait.
+func (a *Account) Useless(bytes int) time.Duration {
+	return a.purse.spend(requestUnits+int64(min(bytes/bytesOfUselessUnit, mostUselessUnits)), time.Now())
 }
 
 // take is false where the bytes are more than there may be, in all or of this address.

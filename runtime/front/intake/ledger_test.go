@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 func from(address string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(address), Port: 1} }
@@ -100,5 +101,25 @@ func TestFramesInPieces(t *testing.T) {
 		if len(found) != 3 || found[0] != 7 || found[1] != 9 || found[2] != 11 {
 			t.Errorf("in pieces of %d: %v", size, found)
 		}
+	}
+}
+
+// Who leaves and comes back at once has no new thousand frames.
+func TestPurseOutlivesItsConnections(t *testing.T) {
+	ledger := NewLedger(1 << 20)
+	from := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}
+	longest := time.Duration(0)
+	for range 10_000 {
+		account := ledger.Join(from)
+		longest = max(longest, account.Useless(1<<20))
+		account.Leave()
+	}
+
+	if longest < time.Second/2 {
+		t.Errorf("the longest wait is %v", longest)
+	}
+	ledger.sweep(time.Now().Add(time.Hour))
+	if len(ledger.accounts) > 0 {
+		t.Error("an address is remembered for ever")
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"accelform/front/intake"
 	"accelform/front/refusal"
+	"accelform/front/security"
 	"accelform/front/wire"
 )
 
@@ -174,6 +175,7 @@ func (e *exchange) score(ctx context.Context, found route, part *intake.Share) (
 		Spec:      found.spec,
 		Body:      body,
 		RequestID: e.id,
+		From:      security.Neighbourhood(remote(e.request)),
 		Arrived:   e.arrived,
 		Certified: exactly,
 		Seen:      &e.call,

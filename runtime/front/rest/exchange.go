@@ -116,11 +116,30 @@ func (e *exchange) refuse(p problem) {
 	e.refused = p.refusal
 	e.call.Code = telemetry.CodeName(p.refusal.Code)
 	p.describe(e.writer.Header())
+	e.pace()
 	body, err := json.Marshal(map[string]string{"error": p.refusal.Message})
 	if err != nil {
 		body = []byte(`{"error": "the service failed on this call"}`)
 	}
 	e.reply(p.httpStatus(), append(body, '\n'))
+}
+
+// pace keeps back a refusal's answer where the address has had many: work that does nobody any good leaves the
+// processors to the model.
+func (e *exchange) pace() {
+	if e.quiet || e.refused.Code == codes.Unavailable {
+		return
+	}
+	bytes := 0
+	if e.refused.RetryAfter == 0 {
+		bytes = int(max(0, e.request.ContentLength))
+	}
+	account := e.deps.Ledger.Join(remote(e.request))
+	defer account.Leave()
+	select {
+	case <-time.After(account.Useless(bytes)):
+	case <-e.request.Context().Done():
+	}
 }
 
 // reply writes the answer. A caller that does not read it is cut off as one that does not write its request.

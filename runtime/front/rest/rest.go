@@ -15,6 +15,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"accelform/front/intake"
@@ -54,6 +55,8 @@ type RestCall struct {
 	Body []byte
 	// RequestID is what the reply and the log call this request.
 	RequestID string
+	// From is whom the request counts for when turns are shared out.
+	From netip.Prefix
 	// Arrived is when the request's headers were there.
 	Arrived time.Time
 	// Certified is whether the caller asks for an answer known to equal the definition.

@@ -118,8 +118,9 @@ func (s *Server) finish(c *call, refused *refusal.Refusal) error {
 		code = refused.Code
 	}
 	switch {
-	case refused == nil, refused.RetryAfter > 0, code == codes.Unavailable:
+	case refused == nil, code == codes.Unavailable:
 		c.intake.Useful()
+	case refused.RetryAfter > 0: // costs what its frames do: a caller who tries again at once is read no faster
 	case code == codes.InvalidArgument, code == codes.ResourceExhausted:
 		c.intake.Useless()
 	}

@@ -20,6 +20,7 @@ func (s *Server) ScoreHTTP(ctx context.Context, call rest.RestCall) ([]byte, [][
 		Message:   mem.BufferSlice{mem.SliceBuffer(call.Body)},
 		Spec:      &worker.Spec{Name: call.Spec.Name, Version: call.Spec.Version, Label: call.Spec.Label},
 		Certified: call.Certified,
+		From:      call.From,
 		Arrived:   call.Arrived,
 	})
 	if refused != nil {

@@ -37,7 +37,8 @@ func (s *Server) score(c *call, message *frame) (any, *refusal.Refusal) {
 	}
 	c.intake.Admitted() // the line has its own bound
 	answer, refused := s.device.Score(c.ctx, device.Call{
-		Method: c.method, Message: message.data, Certified: certified, Arrived: c.arrived, Waiting: c.sendHeader,
+		Method: c.method, Message: message.data, Certified: certified, From: c.intake.From(),
+		Arrived: c.arrived, Waiting: c.sendHeader,
 	})
 	if refused != nil {
 		return nil, refused

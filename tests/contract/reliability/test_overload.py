@@ -7,9 +7,13 @@ import time
 
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.support.raw_http2 import RawConnection
 from tests.support.side_door import side_door
 
+from accelform_runtime.protocol import PREDICT
+
 PRIMARY = "primary-key-0123456789abcdef"
+KEY = [("authorization", f"Bearer {PRIMARY}")]
 SECONDS = 5
 PLACES = 4
 CALLERS = 24
@@ -56,6 +60,20 @@ def test_overload(start, image, request_of, eventually, callers, told):
     )
     assert refused[len(refused) * 9 // 10] < answered[len(answered) // 2] / 4
     assert {line["code"] for line in told(own, "request")[-10:]} == {"OK"}
+
+
+def test_who_floods_keeps_nobody_else_out(start, image, request_of, callers):
+    """Calls of another address have every other turn, and a place in a full line."""
+    own = start(max_queue=PLACES - 1)
+    message = request_of(image(SOMEWHAT_SLOW))
+    crowd = callers(own, message, count=CALLERS)
+
+    with RawConnection(own.port, source="127.0.0.2", timeout=60) as other:
+        statuses = [other.ask(PREDICT, message, KEY).status for _ in range(20)]
+    crowd.end()
+
+    assert statuses == [0] * 20
+    assert crowd.codes()[StatusCode.RESOURCE_EXHAUSTED] > crowd.codes()[StatusCode.OK]
 
 
 def test_busy_server_keeps_its_order_of_magnitude(start, image, request_of, callers):
