@@ -57,7 +57,7 @@ def run() -> dict[str, Any]:
     limit = f"cgroup of {LIMIT_MEBIBYTES} MiB" if group else "none, as no cgroup may be made here: the peak is measured"
     return {
         "client": CLIENT,
-        "attackers": f"{attackers.THREADS} threads of one process on the server's cores, when those are idle (SCHED_IDLE)",
+        "attackers": f"{attackers.THREADS} threads of one process on the server's cores, where idle (SCHED_IDLE)",
         "memory_limit_of_the_front": limit,
         "threads": THREADS,
         "rounds": ROUNDS,

@@ -6,24 +6,15 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import pulumi
-import yaml
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 
-from accelform import project
-from accelform.plans.spelling import nearest, unknown
+from accelform import project, texts
+from accelform.plans.spelling import unknown_settings
 
 
 def unknown_names(config: pulumi.Config, known: Collection[str]) -> list[str]:
-    """One sentence for each name that the stack sets and nobody reads, also below a misspelt project's name."""
-    found = []
-    for key in sorted({*CONFIG.get(), *get_config_env()}):
-        scope, _, name = key.partition(":")
-        if scope == config.name:
-            if name not in known:
-                found.append(f"{unknown(name, known, what='setting')} Remove it: `pulumi config rm {key}`")
-        elif nearest(scope, [config.name]):
-            found.append(f"{key} is read by nobody; the settings of this project begin with {config.name}:")
-    return found
+    """One sentence for each name that the stack sets and nobody reads."""
+    return unknown_settings({*CONFIG.get(), *get_config_env()}, project=config.name, known=known)
 
 
 def secret_problem(config: pulumi.Config, name: str) -> str:
@@ -38,5 +29,5 @@ def secret_problem(config: pulumi.Config, name: str) -> str:
 
 def defaults() -> Mapping[str, Any]:
     """The defaults that Pulumi.yaml declares, by the settings' names."""
-    content = yaml.safe_load((project.root() / "Pulumi.yaml").read_text(encoding="utf-8"))
+    content = texts.parse_yaml(texts.decoded((project.root() / "Pulumi.yaml").read_bytes()))
     return {name: row["default"] for name, row in content["config"].items()}

@@ -52,20 +52,22 @@ def read(stack: str, *, root: Path | None = None) -> StackSettings:
         there = sorted(file.name.split(".")[1] for file in place.glob("Pulumi.*.yaml"))
         raise StackUnreadable(f"there is no stack {stack!r} in {place}; it has {', '.join(there) or 'none'}")
     declared = head.get("config") or {}
+    given = {
+        key if ":" in key else f"{name}:{key}": value
+        for key, value in ((str(key), value) for key, value in (_yaml(path).get("config") or {}).items())
+    }
+    in_clear = {key: value for key, value in given.items() if not (isinstance(value, Mapping) and "secure" in value)}
     values = {key: row["default"] for key, row in declared.items() if isinstance(row, Mapping) and "default" in row}
-    for key, value in (_yaml(path).get("config") or {}).items():
-        scope, _, plain = str(key).rpartition(":")
-        if scope in ("", name) and not (isinstance(value, Mapping) and "secure" in value):
-            values[plain] = value
+    values |= {key.removeprefix(f"{name}:"): value for key, value in in_clear.items() if key.startswith(f"{name}:")}
     return StackSettings(project=name, stack=stack, values=values)
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:
-    import yaml
+    from accelform import texts
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = texts.parse_yaml(texts.decoded(path.read_bytes()))
+    except (OSError, texts.NotText) as error:
         raise StackUnreadable(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping | None):
         raise StackUnreadable(f"{path} is not a map of settings")

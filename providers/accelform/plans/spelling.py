@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 _CLOSE = 0.6
 
@@ -22,3 +22,16 @@ def unknown(name: str, known: Collection[str], *, what: str) -> str:
     """One sentence that there is no `what` of this name, with the one that was probably meant."""
     meant = nearest(name, known)
     return f"there is no {what} {name!r}" + (f"; did you mean {meant!r}?" if meant else ".")
+
+
+def unknown_settings(keys: Iterable[str], *, project: str, known: Collection[str]) -> list[str]:
+    """One sentence for each key (`project:name`) that a stack sets and nobody reads, also below a misspelt project."""
+    found = []
+    for key in sorted(set(keys)):
+        scope, _, name = key.partition(":")
+        if scope == project:
+            if name not in known:
+                found.append(f"{unknown(name, known, what='setting')} Remove it: `pulumi config rm {key}`")
+        elif nearest(scope, [project]):
+            found.append(f"{key} is read by nobody; the settings of this project begin with {project}:")
+    return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelform import project
+from accelform import project, texts
 from accelform.errors import TlsFileUnusable
 from accelform.plans import serving
 from accelform.plans.contract import UNKNOWN, Problem, all_known
@@ -137,8 +137,12 @@ def _is_another(name: str, inputs: Values, stored: Mapping[str, Any]) -> bool:
 def _read(name: str, path: str) -> bytes:
     where: Path = project.resolve(path)
     try:
-        return where.read_bytes()
+        content = where.read_bytes()
     except OSError as error:
         raise TlsFileUnusable(
             f"{name} {path} cannot be read: {error.strerror}; name a file on the machine that runs pulumi"
         ) from error
+    try:
+        return texts.decoded(content).encode("utf-8")
+    except texts.NotText:
+        return content  # whoever reads it as PEM says what it is not

@@ -33,7 +33,9 @@ def _dilated(padded: Any, weights: Any, window: Window) -> Any:
     height, width = int(padded.shape[1]), int(padded.shape[2])
     room = [[0, -height % window.dilation[0]], [0, -width % window.dilation[1]]]
     apart = tf.space_to_batch(padded, window.dilation, room)
-    together = tf.batch_to_space(tf.nn.conv2d(apart, weights, strides=1, padding="VALID"), window.dilation, [[0, 0]] * 2)
+    together = tf.batch_to_space(
+        tf.nn.conv2d(apart, weights, strides=1, padding="VALID"), window.dilation, [[0, 0]] * 2
+    )
     rows, columns = (
         size - step * (taps - 1)
         for size, step, taps in zip((height, width), window.dilation, window.kernel, strict=True)

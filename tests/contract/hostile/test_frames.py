@@ -136,7 +136,7 @@ def test_a_window_setting_that_is_too_large(target, value):
 
 
 def test_more_data_than_the_window(target):
-    """Data beyond a stream's window of 1 MiB resets the stream, unless its call was answered before; the front holds no more."""
+    """Data beyond a stream's window of 1 MiB resets the stream, if its call was not answered before; none is held."""
     with bounded(target, 16), RawConnection(target.port) as attacker:
         stream, head = attacker.head("/grpc.health.v1.Health/Check")
         attacker.send(head)

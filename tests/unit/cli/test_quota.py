@@ -10,18 +10,7 @@ import pytest
 
 from accelform.cli.main import main
 
-PROJECT = """
-name: accelform
-runtime: python
-main: infra/
-stackConfigDir: stacks
-config:
-  target: { type: string, default: edge }
-  location: { type: string, default: eastus }
-  vm_size: { type: string, default: Standard_PB6s }
-  agent_count: { type: integer, default: 1 }
-  kube_context: { type: string, default: "" }
-"""
+PROJECT = (Path(__file__).parents[3] / "Pulumi.yaml").read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +92,16 @@ def test_stacks_that_need_nothing(
     assert main(["quota", "--stack", "test", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["regions"][0]
     assert (found["needed"], found["remark"]) == (0, remark)
+
+
+def test_a_file_as_an_editor_saves_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mark at its start and line ends of another system mean nothing."""
+    stack(project, target="kubernetes", agent_count=2)
+    file = project / "stacks" / "Pulumi.test.yaml"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert main(["quota", "--stack", "test"]) == 3
+    assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,8 @@ def test_tls_files_go_into_one(tmp_path: Path) -> None:
     }
 
     first = made(**tls)
+    for file in tmp_path.glob("*.pem"):  # as an editor of another system saves it
+        file.write_text(file.read_text().replace("\n", "\r\n"), encoding="utf-16", newline="")
     second = updated(first, **tls, primary_key_generation=2)
 
     assert first["tls_file"].startswith("-----BEGIN")
@@ -97,6 +99,9 @@ def test_tls_files_go_into_one(tmp_path: Path) -> None:
     assert "PRIVATE KEY" not in first["client_ca_file"]
     assert (second["probe_file"], second["client_ca_file"]) == (first["probe_file"], first["client_ca_file"])
     assert first["ssl_cert_digest"].startswith("sha256:")
+    assert [second[name] for name in ("tls_file", "ssl_cert_digest")] == [
+        first[name] for name in ("tls_file", "ssl_cert_digest")
+    ]
 
 
 @pytest.mark.parametrize(
