@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from tools.installers import for_uv, pip_settings
 from tools.progress import StepFailed, elapsed, exit_on_sigterm, reported, run_counted, say
 from tools.sources import PROJECT
 from tools.venv import ensure_environment
@@ -53,13 +54,14 @@ def ensure_conformance(project: Path = PROJECT) -> Path:
         if not python.exists():
             _make(uv, environment)
         total = len(re.findall(r"^[A-Za-z0-9]", (project / LOCK).read_text(encoding="utf-8"), re.MULTILINE))
+        install = [str(uv), "pip", "install", "--python", str(python)]
         run_counted(
             # The lock is whole but for azureml-core, which is left out on purpose: nothing else may be looked for.
-            [str(uv), "pip", "install", "--python", str(python), "--no-deps", "--require-hashes", "-r", LOCK],
+            [*install, "--compile-bytecode", "--no-deps", "--require-hashes", "-r", LOCK],
             describe=lambda count: f"installing {LOCK}: {count} of {total} packages ready",
             counts=lambda line: line.lstrip().startswith("+ "),
             cwd=project,
-            environment=os.environ,
+            environment=for_uv(pip_settings(uv.with_name("python"))),
             keep_open=(lock.fileno(),),
         )
         (environment / STAMP).write_text(_stamp(project), encoding="utf-8")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from tools.installers import for_uv, pip_settings
 from tools.progress import StepFailed, elapsed, exit_on_sigterm, reported, run_counted, say
 from tools.sources import PROJECT
 from tools.venv import ensure_environment
@@ -51,11 +51,11 @@ def ensure_tensorflow(project: Path = PROJECT) -> Path:
         total = len(re.findall(r"^[A-Za-z0-9]", (project / LOCK).read_text(encoding="utf-8"), re.MULTILINE))
         install = [str(uv), "pip", "install", "--python", str(python)]
         run_counted(
-            [*install, "--require-hashes", "-r", LOCK],
+            [*install, "--compile-bytecode", "--require-hashes", "-r", LOCK],
             describe=lambda count: f"installing {LOCK}: {count} of {total} packages ready",
             counts=lambda line: line.lstrip().startswith("+ "),
             cwd=project,
-            environment=os.environ,
+            environment=for_uv(pip_settings(uv.with_name("python"))),
             keep_open=(lock.fileno(),),
         )
         _run([*install, "--quiet", "--no-deps", "--no-build-isolation", "-e", "."], project)

@@ -89,5 +89,9 @@ def test_files_that_are_no_good(safe, spoil):
             (safe.folder / "chain.pem").rmdir()
         safe.now = pair(safe.authority)
         safe.put(safe.now)
-    wait_for(lambda: shown(safe.service.port, context) == safe.now.leaf, "the good pair", 10)
+    wait_for(
+        lambda: shown(safe.service.port, context) == safe.now.leaf and len(safe.told("reloaded")) > reloaded,
+        "the good pair, and the line that tells of it",
+        60,
+    )
     assert len(safe.told("reloaded")) == reloaded + 1

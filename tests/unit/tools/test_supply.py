@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -53,3 +54,13 @@ def test_the_audit_knows_all_that_is_locked() -> None:
         ("Go", "k8s.io/kubernetes"),
         ("Go", "github.com/pulumi/pulumi/pkg/v3"),
     }
+
+
+@pytest.mark.parametrize("name", ["pulumi", "numpy", "onnx.checker", "grpc"])
+def test_packages_are_compiled_when_they_are_installed(name: str) -> None:
+    """Programs that may not keep compiled code, as servers and their workers, would compile it at each start."""
+    found = importlib.util.find_spec(name)
+
+    assert found
+    assert found.origin
+    assert Path(importlib.util.cache_from_source(found.origin)).is_file()
