@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"io"
@@ -35,11 +36,15 @@ func (e *exchange) body(part *intake.Share) ([]byte, *problem) {
 			first, limit = int(min(announced, mostUnseen))+1, int(announced)
 		}
 	case "gzip", "x-gzip":
-		inflated, err := gzip.NewReader(source)
+		packed, failed := collect(source, first, limit, part)
+		if failed != nil {
+			return nil, failed
+		}
+		inflated, err := gzip.NewReader(bytes.NewReader(packed))
 		if err != nil {
 			return nil, unreadable(err, limit)
 		}
-		source = inflated
+		source = intake.Unpack(inflated)
 	default:
 		return nil, &problem{status: http.StatusUnsupportedMediaType, refusal: refusal.New(
 			codes.InvalidArgument, "the request's Content-Encoding is not known; send gzip or no encoding",

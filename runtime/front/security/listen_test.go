@@ -295,3 +295,29 @@ func TestCloseWhileFull(t *testing.T) {
 		t.Fatal("Accept does not end")
 	}
 }
+
+// A connection on which a call was welcome outlasts those of its own address that only stand there.
+func TestStrangersGoFirst(t *testing.T) {
+	listener := newFairListener(nil, 8)
+	address := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
+	stand := func() *Place {
+		place := &Place{Conn: &net.TCPConn{}, listener: listener, from: Neighbourhood(address)}
+		place.Touch()
+		if !listener.take(place) {
+			t.Fatal("there is no place although others are idle")
+		}
+		return place
+	}
+	known := stand()
+	known.Enter()
+	known.Leave()
+	for range 1000 {
+		stand()
+	}
+	if _, open := listener.open[known]; !open {
+		t.Error("a flood of connections took the place of one that is used")
+	}
+	if len(listener.open) != 4 || listener.held[known.from].strangers.Len() != 3 {
+		t.Errorf("%d are open, %d of them strangers", len(listener.open), listener.held[known.from].strangers.Len())
+	}
+}

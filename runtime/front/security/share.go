@@ -1,6 +1,7 @@
 package security
 
 import (
+	"container/list"
 	"net"
 	"net/netip"
 	"sync"
@@ -12,7 +13,8 @@ import (
 // connections, and the machine itself, behind whose address a proxy may stand for every client, seven eighths.
 //
 // Where there is no place for one more, the connection that was of no use for the longest time gives up its own: of the
-// whole table one of the address that holds most, of an address's share one of its own. Where all are in use, one more of
+// whole table one of the address that holds most, of an address's share one of its own; first those that nobody ever made
+// a call on who may. Where all are in use, one more of
 // an address that has its share is closed at once, since an address shows only after a connection was accepted, and one
 // more than the table holds waits.
 type fairListener struct {
@@ -20,7 +22,7 @@ type fairListener struct {
 	most    int
 	mutex   sync.Mutex
 	room    *sync.Cond
-	held    map[netip.Prefix]int
+	held    map[netip.Prefix]*neighbours
 	open    map[*Place]struct{}
 	closed  bool
 	refused atomic.Int64
@@ -28,7 +30,7 @@ type fairListener struct {
 }
 
 func newFairListener(inner net.Listener, most int) *fairListener {
-	l := &fairListener{Listener: inner, most: most, held: map[netip.Prefix]int{}, open: map[*Place]struct{}{}}
+	l := &fairListener{Listener: inner, most: most, held: map[netip.Prefix]*neighbours{}, open: map[*Place]struct{}{}}
 	l.room = sync.NewCond(&l.mutex)
 	return l
 }
@@ -76,10 +78,9 @@ func (l *fairListener) take(place *Place) bool {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	for !l.closed {
-		share := l.held[place.from] >= int(Part(place.from, int64(l.most)))
+		share := l.count(place.from) >= int(Part(place.from, int64(l.most)))
 		if !share && len(l.open) < l.most {
-			l.held[place.from]++
-			l.open[place] = struct{}{}
+			l.enter(place)
 			return true
 		}
 		idle := l.idle(place.from, share)
@@ -97,19 +98,92 @@ func (l *fairListener) take(place *Place) bool {
 	return false
 }
 
+// neighbours are the connections of an address. Strangers, on which no call was welcome yet, stand in the order of their
+// last use as far as it was looked at: a flood of connections is found its place without looking at all others.
+type neighbours struct {
+	count     int
+	strangers list.List
+}
+
+func (l *fairListener) count(from netip.Prefix) int {
+	if there := l.held[from]; there != nil {
+		return there.count
+	}
+	return 0
+}
+
+func (l *fairListener) enter(place *Place) {
+	there := l.held[place.from]
+	if there == nil {
+		there = new(neighbours)
+		l.held[place.from] = there
+	}
+	there.count++
+	l.open[place] = struct{}{}
+	if !place.known.Load() {
+		place.seen = place.last.Load()
+		place.stranger = there.strangers.PushBack(place)
+	}
+}
+
 // idle is who gives up a place: of an address's own, or of all.
 func (l *fairListener) idle(from netip.Prefix, own bool) *Place {
+	if own {
+		if found := l.held[from].idlest(); found != nil {
+			return found
+		}
+	} else {
+		var found *Place
+		for _, there := range l.held {
+			if found == nil || there.count > l.count(found.from) {
+				if place := there.idlest(); place != nil {
+					found = place
+				}
+			}
+		}
+		if found != nil {
+			return found
+		}
+	}
 	var found *Place
 	for place := range l.open {
 		if place.calls.Load() > 0 || own && place.from != from {
 			continue
 		}
-		if found == nil || l.held[place.from] > l.held[found.from] ||
-			l.held[place.from] == l.held[found.from] && place.last.Load() < found.last.Load() {
+		if found == nil || l.count(place.from) > l.count(found.from) ||
+			l.count(place.from) == l.count(found.from) && place.last.Load() < found.last.Load() {
 			found = place
 		}
 	}
 	return found
+}
+
+// idlest is the stranger that was of no use for the longest time.
+func (n *neighbours) idlest() *Place {
+	for element := n.strangers.Front(); element != nil; element = n.strangers.Front() {
+		place := element.Value.(*Place)
+		last := place.last.Load()
+		if last == place.seen {
+			return place
+		}
+		place.seen = last
+		n.strangers.MoveToBack(element)
+	}
+	return nil
+}
+
+// acquainted says that a place is no stranger's any more.
+func (l *fairListener) acquainted(place *Place) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.forgetStranger(place)
+}
+
+func (l *fairListener) forgetStranger(place *Place) {
+	if place.stranger != nil {
+		l.held[place.from].strangers.Remove(place.stranger)
+		place.stranger = nil
+	}
 }
 
 func (l *fairListener) give(place *Place) {
@@ -117,7 +191,9 @@ func (l *fairListener) give(place *Place) {
 		return
 	}
 	delete(l.open, place)
-	if l.held[place.from]--; l.held[place.from] == 0 {
+	l.forgetStranger(place)
+	there := l.held[place.from]
+	if there.count--; there.count == 0 {
 		delete(l.held, place.from)
 	}
 	l.room.Signal()
@@ -153,6 +229,11 @@ type Place struct {
 	from     netip.Prefix
 	calls    atomic.Int32
 	last     atomic.Int64 // nanoseconds
+	known    atomic.Bool
+
+	// The listener's, under its mutex.
+	stranger *list.Element // nil: it is none
+	seen     int64         // its last use when it was put there
 }
 
 // PlaceOf finds a connection's place below what was wrapped around it; nil: it has none.
@@ -176,6 +257,9 @@ func (p *Place) NetConn() net.Conn { return p.Conn }
 func (p *Place) Enter() {
 	if p != nil {
 		p.calls.Add(1)
+		if !p.known.Swap(true) {
+			p.listener.acquainted(p)
+		}
 	}
 }
 

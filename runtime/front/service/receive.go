@@ -80,10 +80,11 @@ func inflated(data mem.BufferSlice, by string, limit int, call *intake.Call) (me
 	}
 	packed := data.Reader()
 	defer packed.Close()
-	source, err := compressor.Decompress(packed)
+	unpacked, err := compressor.Decompress(packed)
 	if err != nil {
 		return nil, notPacked()
 	}
+	source := intake.Unpack(unpacked)
 	var found mem.BufferSlice
 	for size := 0; ; {
 		part := mem.DefaultBufferPool().Get(inflatedAtOnce)
