@@ -44,6 +44,9 @@ _ARITHMETIC: Final = (b"\xff\xc9", b"\xff\xca", b"\xff\xcb", b"\xff\xcd", b"\xff
 _ARITHMETIC_WEIGHT: Final = 8
 _SUBSAMPLED: Final = {"Gray": 1.0, "420": 1.5, "411": 1.5, "422": 2.0, "440": 2.0}
 """Values that a JPEG stores for each pixel, where it is not one of each colour."""
+_LOSSLESS: Final = (0xC3, 0xC7, 0xCB, 0xCF)
+_HIERARCHICAL: Final = (0xC5, 0xC6, 0xCD, 0xCE)
+_JPEG_LS: Final = 0xF7
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TO_DECODE: Final = frozenset({0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE}) | _FRAMES
 """Markers of a JPEG that its pixels depend on: tables, frame, restart interval, JFIF's and Adobe's words on colours."""
@@ -86,6 +89,12 @@ def check_size(width: int, height: int) -> None:
         raise InvalidImage(f"the image is {width} x {height} pixels; at most {MAX_PIXELS} pixels are accepted")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         raise InvalidImage(f"the image is {width} x {height} pixels; at most {MAX_ASPECT_RATIO}:1 is accepted")
+
+
+def unreadable(kind: str, data: bytes) -> InvalidImage:
+    """What to say of an image that its decoder doesn't take: its kind, where that is rare, else that it is damaged."""
+    reason = _rare_jpeg(data) if kind == "JPEG" else ""
+    return InvalidImage(f"the JPEG image {reason}; save it again as a baseline JPEG") if reason else damaged(kind)
 
 
 def damaged(kind: str) -> InvalidImage:
@@ -144,7 +153,29 @@ def _frame(data: bytes) -> tuple[int, int]:
             height, width = struct.unpack_from(">HH", data, start + 5)
             if height and width:
                 return height, width
-    raise damaged("JPEG")
+    raise unreadable("JPEG", data)
+
+
+def _rare_jpeg(data: bytes) -> str:
+    """What no decoder here reads in the JPEG's frame (ITU-T T.81, table B.1 and B.2.2); empty where nothing."""
+    for marker, start, end in _segments(data):
+        if marker == _JPEG_LS:
+            return "is a JPEG-LS image"
+        if marker not in _FRAMES or start + 10 > min(end, len(data)):
+            continue
+        precision, height, width, components = struct.unpack_from(">BHHB", data, start + 4)
+        if marker in _LOSSLESS:
+            return "is lossless"
+        if marker in _HIERARCHICAL:
+            return "is hierarchical"
+        if precision != 8:
+            return f"has {precision} bits a channel, and not 8"
+        if not (height and width):
+            return f"says that it is {width} x {height} pixels"
+        if components not in (1, 3, 4):
+            return f"has {components} channels, and not 1, 3 or 4"
+        return ""
+    return ""
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -38,7 +38,7 @@ def decode(data: bytes, header: headers.Header, pixels: NDArray[np.uint8]) -> No
     except InvalidImage:
         raise
     except Exception as error:  # decoders raise whatever the damage leads them to
-        raise headers.damaged(header.kind) from error
+        raise headers.unreadable(header.kind, data) from error
 
 
 def from_cmyk(inks: NDArray[np.uint8], *, inverted: bool) -> NDArray[np.uint8]:

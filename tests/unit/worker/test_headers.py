@@ -158,3 +158,32 @@ def test_pixels_go_where_they_are_wanted():
 
         assert len(rooms) == 1
         assert bytes(rooms[0]) == pixels.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("at", "byte", "words"),
+    [
+        (4, 12, "has 12 bits a channel"),
+        (1, 0xC3, "is lossless"),
+        (1, 0xC6, "is hierarchical"),
+        (1, 0xF7, "is a JPEG-LS image"),
+        (9, 2, "has 2 channels"),
+    ],
+)
+def test_rare_kinds_of_jpeg_are_called_what_they_are(at, byte, words):
+    """What no decoder here reads is not told as damaged; the way out is another kind of JPEG."""
+    data = bytearray(encoded(picture(64, 48), "JPEG"))
+    data[data.index(b"\xff\xc0") + at] = byte
+
+    with pytest.raises(InvalidImage, match=f"the JPEG image {words}.*baseline"):
+        images.decode(bytes(data))
+
+
+def test_a_jpeg_whose_height_comes_later():
+    """Its frame says zero lines: that is told, and not a damage."""
+    data = bytearray(encoded(picture(64, 48), "JPEG"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 2] = b"\0\0"
+
+    with pytest.raises(InvalidImage, match=r"says that it is 48 x 0 pixels.*baseline"):
+        images.decode(bytes(data))
