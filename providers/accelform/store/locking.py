@@ -35,8 +35,7 @@ def exclusive(store: Store, *, marker: str) -> Iterator[int]:
     while True:
         with mapped("lock", store.url):
             made = max(made, sum(not folder.exists() for folder in (store.root, *store.root.parents)))
-            store.root.mkdir(parents=True, exist_ok=True)
-            descriptor = _try_lock(path)
+            descriptor = _try_lock(path) if _is_made(store.root) else None
         if descriptor is not None:
             break
         if time.monotonic() > deadline:
@@ -52,6 +51,17 @@ def exclusive(store: Store, *, marker: str) -> Iterator[int]:
             path.unlink(missing_ok=True)
             remove_empty_folders(store.root, made)
         os.close(descriptor)
+
+
+def _is_made(folder: Path) -> bool:
+    """Makes the folder; False where somebody removed it just now, as the last one to leave does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise
+        return False
+    return True
 
 
 def remove_empty_folders(root: Path, count: int) -> None:
