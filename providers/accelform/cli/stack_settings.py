@@ -52,13 +52,11 @@ def read(stack: str, *, root: Path | None = None) -> StackSettings:
         there = sorted(file.name.split(".")[1] for file in place.glob("Pulumi.*.yaml"))
         raise StackUnreadable(f"there is no stack {stack!r} in {place}; it has {', '.join(there) or 'none'}")
     declared = head.get("config") or {}
-    given = {
-        key if ":" in key else f"{name}:{key}": value
-        for key, value in ((str(key), value) for key, value in (_yaml(path).get("config") or {}).items())
-    }
-    in_clear = {key: value for key, value in given.items() if not (isinstance(value, Mapping) and "secure" in value)}
     values = {key: row["default"] for key, row in declared.items() if isinstance(row, Mapping) and "default" in row}
-    values |= {key.removeprefix(f"{name}:"): value for key, value in in_clear.items() if key.startswith(f"{name}:")}
+    for key, value in (_yaml(path).get("config") or {}).items():
+        scope, _, plain = str(key).rpartition(":")
+        if scope in ("", name) and not (isinstance(value, Mapping) and "secure" in value):
+            values[plain] = value
     return StackSettings(project=name, stack=stack, values=values)
 
 
