@@ -12,14 +12,17 @@ ARGS ?=
 BIN := .venv/bin
 # Half of a run is waiting, for pods, deadlines and servers: on two processors three tests at a time keep them busy.
 WORKERS ?= 3
+# A file at a time, the longest first: its tests share servers and registries.
+PYTEST = env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 PYTHON_MODULE = python=$$(tools/find-python) && "$$python" -m
 # Ring cluster starts a Kubernetes of its own: on Linux, as root, with some packages; elsewhere it is skipped by name.
 RINGS := unit contract engine cluster
 # Builds Kubernetes outside any test's time limit, once per machine; where that fails, its tests are skipped by name.
 WITH_CLUSTER = $(if $(filter cluster,$(RINGS)),$(BIN)/python -m tools.cluster prepare || true)
-# Tests bring their own backends; what `make env` exported must not reach them.
-NOT_FOR_TESTS := PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE PULUMI_CONFIG_PASSPHRASE_FILE PULUMI_HOME PULUMI_STACK
+# Tests bring their own backends; what `make env` exported must not reach them. Their workers, and the programs that
+# they start from copies of this tree, would each compile all that they import where nobody may keep what is compiled.
+NOT_FOR_TESTS := PYTHONDONTWRITEBYTECODE PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE PULUMI_CONFIG_PASSPHRASE_FILE PULUMI_HOME PULUMI_STACK
 # Tests that import TensorFlow's files need `make tensorflow` first; without it they are skipped by name.
 WITH_TENSORFLOW = export ACCELFORM_TENSORFLOW_PYTHON="$${ACCELFORM_TENSORFLOW_PYTHON:-$$($(PYTHON_MODULE) tools.tensorflow --path)}"
 ON_PATH = exports=$$($(PYTHON_MODULE) tools.env --path) && eval "$$exports"
@@ -58,9 +61,15 @@ conformance: ## Set up other people's clients beside .venv, to call a service wi
 	@$(PYTHON_MODULE) tools.conformance
 
 .PHONY: test
-test: environment ## Run the tests: RINGS="unit contract engine cluster" (ARGS="-k name", WORKERS=3)
+test: environment ## Run all tests: RINGS="unit contract engine cluster" (ARGS="-k name", WORKERS=3)
+	@$(if $(filter unit,$(RINGS)),$(BIN)/python -m tools.front)
 	@$(WITH_CLUSTER)
-	@$(WITH_TENSORFLOW); $(ON_PATH); env $(addprefix -u ,$(NOT_FOR_TESTS)) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix tests/,$(RINGS)) $(ARGS)
+	@$(WITH_TENSORFLOW); $(ON_PATH); $(PYTEST) $(addprefix tests/,$(RINGS)) $(ARGS)
+
+.PHONY: quick
+quick: environment ## Run the tests that need neither an engine nor a cluster nor long (ARGS="-k name", WORKERS=3)
+	@$(BIN)/python -m tools.front
+	@$(WITH_TENSORFLOW); $(ON_PATH); $(PYTEST) -m "not long" tests/unit tests/contract $(ARGS)
 
 .PHONY: cluster
 cluster: environment ## Start a Kubernetes of four nodes on this machine (ARGS="--nodes 2 --simulated-nodes 500")

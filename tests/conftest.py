@@ -1,12 +1,16 @@
-"""Puts each test into its ring, and on CI lets no test be skipped for a reason that is not named here."""
+"""Puts each test into its ring, runs the longest files first, and tells what each ring took; on CI no test is skipped
+for a reason that is not named here."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from tests.support import seconds
 from tools import interrupts
 
 RINGS = ("unit", "contract", "engine", "cluster")
@@ -25,15 +29,12 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("accelform")
-# Tests of half a minute and more, the longest first.
-LONGEST = (
-    "engine/test_families.py",
-    "engine/test_faults.py",
-    "engine/test_moves.py",
-    "engine/test_lifecycle.py",
-    "contract/runtime/test_probes.py",
-    "contract/reliability/test_census.py",
-)
+SLOWEST = 10
+"""Files that are named after a run, with the seconds that their tests took."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-seconds", action="store_true", help="write what each file took to tests/seconds.tsv")
 
 
 def pytest_configure() -> None:
@@ -41,19 +42,46 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test with its ring, and as long where its file is; the files that take longest come first."""
+    recorded = seconds.read()
     for item in items:
         ring = item.path.relative_to(HERE).parts[0]
         if ring not in RINGS:
             raise pytest.UsageError(f"{item.path} is in no ring; move it below one of tests/{{{','.join(RINGS)}}}")
         item.add_marker(ring)
-    items.sort(key=_turn)
+        if recorded.get(seconds.file_of(item.nodeid), 0.0) >= seconds.LONG_SECONDS:
+            item.add_marker("long")
+    items.sort(key=lambda item: -recorded.get(seconds.file_of(item.nodeid), 0.0))
 
 
-def _turn(item: pytest.Item) -> tuple[int, int]:
-    """Rings from the slowest to the quickest, and in each the longest tests last: a worker that has run out of tests
-    takes over from the end of another's, while that one is still at the cluster's."""
-    path = item.path.relative_to(HERE).as_posix()
-    return -RINGS.index(path.split("/")[0]), len(LONGEST) - LONGEST.index(path) if path in LONGEST else 0
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.support import scheduling, turns
+
+    return scheduling.FilesWithRoom(config, log, need=turns.nodes_needed, room=turns.NODE_COUNT)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Tells how many tests each ring had and what they took, and the slowest files; records that where asked to."""
+    reports = [row for rows in terminalreporter.stats.values() for row in rows if isinstance(row, pytest.TestReport)]
+    if not reports:
+        return
+    took = seconds.by_file(reports)
+    counts = Counter(_ring(nodeid) for nodeid in {report.nodeid for report in reports})
+    terminalreporter.section("rings")
+    for ring in (ring for ring in RINGS if ring in counts):
+        of_ring = sum(value for file, value in took.items() if _ring(file) == ring)
+        terminalreporter.write_line(f"{ring:<9}{counts[ring]:>6,} tests, {of_ring:>6,.0f} s of the workers' time")
+    slowest = [f"{file} {took[file]:.0f} s" for file in sorted(took, key=lambda file: -took[file])[:SLOWEST]]
+    terminalreporter.write_line(f"slowest: {', '.join(slowest)}")
+    if config.getoption("--record-seconds"):
+        seconds.write(took)
+
+
+def _ring(nodeid: str) -> str:
+    return nodeid.split("/")[1]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,7 +1,6 @@
 """One cluster for all tests of this ring and all workers of a run, see tests/support/live_cluster.py.
 
-Tests share it: each keeps to objects of its own. A test marked `alone` has it for itself, for comparing all objects
-before and after, for example.
+Tests share it: each keeps to objects of its own, and to as many nodes as NODES_OF says there.
 """
 
 from __future__ import annotations
@@ -12,12 +11,9 @@ from collections.abc import Iterator
 import pytest
 from tests.support.live_cluster import LiveCluster, connect, remove, turns_folder
 from tests.support.object_snapshot import settled_snapshot
+from tests.support.seconds import file_of
 from tests.support.simulated_machines import SimulatedMachines
-from tests.support.turns import turn
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "alone: no other test uses the cluster at the same time")
+from tests.support.turns import nodes_needed, turn
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -25,8 +21,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Waits for the test's turn at the cluster, before its time limit begins."""
     if "cluster" not in getattr(item, "fixturenames", ()):
         return (yield)
-    alone = item.get_closest_marker("alone") is not None
-    with turn(turns_folder(_controller(item.config)), alone=alone):
+    with turn(turns_folder(_controller(item.config)), places=nodes_needed(file_of(item.nodeid))):
         return (yield)
 
 

@@ -38,7 +38,6 @@ def project(cluster: LiveCluster, tmp_path: Path) -> Iterator[Project]:
     projects.close()
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_changes_of_a_service(cluster: LiveCluster, project: Project) -> None:
     """One stack that is edited by hand, loses its Service, gets other models with and without a free FPGA, and shrinks:

@@ -104,7 +104,6 @@ def test_nodes_are_ready(cluster: LiveCluster) -> None:
         assert conditions["Ready"] == "True", node["metadata"]["name"]
 
 
-@pytest.mark.alone
 def test_pods_and_services(cluster: LiveCluster, namespace: str, image: str) -> None:
     """A pod on each node, from the registry, answers through every node's port, its service and its own address."""
     for node in cluster.nodes:
@@ -136,7 +135,6 @@ def test_pods_and_services(cluster: LiveCluster, namespace: str, image: str) -> 
         assert ended == {"Succeeded"}, log(cluster, f"ask-{node}")
 
 
-@pytest.mark.alone
 def test_a_registry_with_password_and_certificate(cluster: LiveCluster, namespace: str, image: str) -> None:
     """The same image is pulled through TLS with a secret, and refused without."""
     layout = cluster.own
@@ -161,7 +159,6 @@ def test_a_registry_with_password_and_certificate(cluster: LiveCluster, namespac
     eventually("the refusal", refused)
 
 
-@pytest.mark.alone
 def test_a_killed_kubelet_comes_back(cluster: LiveCluster, namespace: str, image: str) -> None:
     """Every program is started again when it ends; pods do not notice."""
     cluster.request("POST", PODS, pod("w", image, SERVER, nodeName="node-2"))
@@ -177,7 +174,6 @@ def test_a_killed_kubelet_comes_back(cluster: LiveCluster, namespace: str, image
     assert phase(cluster, "w") == "Running"
 
 
-@pytest.mark.alone
 def test_simulated_nodes(cluster: LiveCluster) -> None:
     """kwok's nodes have 6 vCPUs and an FPGA, and go without a trace."""
     assert cluster.kwok.exists()
@@ -197,7 +193,6 @@ def look(cluster: LiveCluster, folder: Path) -> Callable[[], dict[str, object]]:
     return lambda: machine_state(folder)
 
 
-@pytest.mark.alone
 def test_stop_leaves_nothing(folder: Path, look: Callable[[], dict[str, object]]) -> None:
     """After start, a running pod and stop, this machine is as it was; two clusters live side by side meanwhile."""
     before = look()
@@ -214,7 +209,6 @@ def test_stop_leaves_nothing(folder: Path, look: Callable[[], dict[str, object]]
     assert not stop(folder)
 
 
-@pytest.mark.alone
 def test_start_after_a_kill(folder: Path, look: Callable[[], dict[str, object]]) -> None:
     """Killed early in a start, late in it, and when it runs: the next start works, and stop leaves nothing."""
     before = look()
@@ -234,7 +228,6 @@ def test_start_after_a_kill(folder: Path, look: Callable[[], dict[str, object]])
     assert look() == before
 
 
-@pytest.mark.alone
 def test_it_ends_with_its_owner(folder: Path, look: Callable[[], dict[str, object]]) -> None:
     """A cluster that is for a process which is killed removes itself and its folder."""
     before = look()

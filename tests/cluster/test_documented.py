@@ -137,7 +137,6 @@ def issue(folder: Path, host: str) -> None:
     leaf.private_key_pem.write_to_path(folder / "key.pem")
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_the_page_as_it_is_printed(cluster: LiveCluster, readers: tuple[Reader, Reader], tmp_path: Path) -> None:
     """Two regions come up side by side, one goes its way with TLS, keys and scale, and neither sees the other's end."""

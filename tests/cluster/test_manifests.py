@@ -108,7 +108,6 @@ def test_pod_security_would_have_said_so(cluster: LiveCluster, namespaces: list[
     assert "unrestricted capabilities" in " ".join(warnings(cluster, loose, dry=True))
 
 
-@pytest.mark.alone
 def test_the_gateway_api_takes_a_route(cluster: LiveCluster) -> None:
     """The route fits the Gateway API's own definition, which the cluster is given for the time of the test."""
     definition = route_definition()

@@ -40,7 +40,6 @@ def project(cluster: LiveCluster, tmp_path: Path) -> Iterator[Project]:
     projects.close()
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_life_of_a_service(cluster: LiveCluster, project: Project) -> None:
     """One stack from nothing to nothing; each stage stands on the one before."""

@@ -18,15 +18,14 @@ from typing import Any
 
 import kubernetes
 import pytest
+from tests.support.turns import KUBECONFIG_VARIABLE, NODE_COUNT
 from tools.cluster.layout import CONTEXT, Layout
 from tools.cluster.lifecycle import start, stop
 from tools.cluster.requirements import missing
 from tools.toolchain.toolsets import KUBERNETES, KWOK, PLUGIN, cached
 
-KUBECONFIG_VARIABLE = "ACCELFORM_TEST_KUBECONFIG"
 CONTEXT_VARIABLE = "ACCELFORM_TEST_CONTEXT"
 REGISTRY_VARIABLE = "ACCELFORM_TEST_REGISTRY"
-NODE_COUNT = 4
 PREFIX = "accelform-cluster-test-"
 TURNS_PREFIX = "accelform-cluster-turns-"
 TIMEOUT_SECONDS = 30.0

@@ -48,16 +48,21 @@ func act(role string) {
 		_ = write(socket, Done, 7, []byte(`{}`), nil)
 	case "rubbish":
 		_, _ = socket.Write(bytes.Repeat([]byte{0xff}, 64))
-		select {}
+		hang()
 	case "crash":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "hang":
-		select {}
+		hang()
 	case "deaf":
 		socket.Close()
-		select {}
+		hang()
 	}
 	os.Exit(0)
+}
+
+// hang waits for longer than any test does; Go ends a program in which nothing is left that could ever go on.
+func hang() {
+	time.Sleep(time.Hour)
 }
 
 func started(t *testing.T, role string) *Process {

@@ -35,7 +35,21 @@ def targets() -> list[str]:
 
 def test_every_target_can_be_planned() -> None:
     """`make -n` resolves every documented target."""
-    expected = {"up", "down", "env", "test", "check", "bench", "lock", "proto", "docs", "clean", "help", "audit"}
+    expected = {
+        "up",
+        "down",
+        "env",
+        "test",
+        "quick",
+        "check",
+        "bench",
+        "lock",
+        "proto",
+        "docs",
+        "clean",
+        "help",
+        "audit",
+    }
     assert expected | {"cluster", "cluster-down"} <= set(targets())
     outcome = run("make", "-n", *targets())
     assert outcome.returncode == 0, outcome.stderr
@@ -44,10 +58,17 @@ def test_every_target_can_be_planned() -> None:
 def test_only_tests_on_a_cluster_prepare_one() -> None:
     """Kubernetes is built for ring cluster only: not for the other rings, and not for a deployment on this machine."""
     assert "tools.cluster prepare" in run("make", "-n", "test").stdout
-    for command in (("test", "RINGS=unit engine"), ("up",), ("down",), ("check",)):
+    for command in (("test", "RINGS=unit engine"), ("quick",), ("up",), ("down",), ("check",)):
         outcome = run("make", "-n", *command)
         assert outcome.returncode == 0, outcome.stderr
         assert "tools.cluster" not in outcome.stdout, command
+
+
+def test_the_front_is_checked_beside_the_tests() -> None:
+    """Go's own checks are a step of `make quick` and of every `make test` with the unit ring."""
+    for command in (("quick",), ("test",), ("test", "RINGS=unit")):
+        assert "tools.front" in run("make", "-n", *command).stdout, command
+    assert "tools.front" not in run("make", "-n", "test", "RINGS=engine cluster").stdout
 
 
 def test_help_is_the_default_and_lists_every_target() -> None:

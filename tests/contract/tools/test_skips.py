@@ -18,8 +18,8 @@ def test_unnamed_skip_fails_only_on_ci(tmp_path: Path, ci: str, code: int) -> No
     """The same skipped test passes on a laptop and fails the run on CI, named with its reason."""
     folder = tmp_path / "tests" / "unit"
     folder.mkdir(parents=True)
-    (tmp_path / "tools").mkdir()
-    for needed in ("tests/conftest.py", "tools/interrupts.py", "pyproject.toml"):
+    for needed in ("tests/conftest.py", "tests/support/seconds.py", "tools/interrupts.py", "pyproject.toml"):
+        (tmp_path / needed).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / needed, tmp_path / needed)
     (folder / "test_it.py").write_text(
         "import pytest\ndef test_a(): pytest.skip('no such device')\ndef test_b(): pass\n", encoding="utf-8"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tools.toolchain.gobuild import go_environment
 
 FRONT = Path(__file__).parents[3] / "runtime" / "front"
 DEADLINE_SECONDS = 840
@@ -24,7 +24,7 @@ def run_go() -> Callable[..., str]:
         answer = subprocess.run(
             command,
             cwd=FRONT,
-            env={**os.environ, **environment},
+            env={**go_environment(), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tools.toolchain.gobuild import BUILD_FLAGS
 
 from accelform_runtime.keys import generate_key, write_key_file
 from accelform_runtime.tokens import generate_signing_key, mint, write_token_keys_file
@@ -19,7 +20,8 @@ def test_front_understands_what_python_writes(run_go, tmp_path):
     (tmp_path / "tokens").write_text("\n".join(mint(key.private_pem, "digits", 86400) for key in signing))
 
     printed = run_go(
-        "go", "test", "-count=1", "-v", "-run", "TestPythonTwins", "./security", ACCELFORM_TWINS=str(tmp_path)
+        *("go", "test", *BUILD_FLAGS, "-count=1", "-v", "-run", "TestPythonTwins", "./security"),
+        ACCELFORM_TWINS=str(tmp_path),
     )
 
     assert "--- PASS: TestPythonTwins" in printed
