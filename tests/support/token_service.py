@@ -34,10 +34,12 @@ class TokenService:
     lifetime_seconds: int = 300
     given: list[list[str]] = field(default_factory=list)
     """The scopes of each token that was given."""
+    shown_at: int = 0
+    """The port that registries name, where that is of something in front."""
 
     @property
     def realm(self) -> str:
-        return f"http://127.0.0.1:{self.port}/token"
+        return f"http://127.0.0.1:{self.shown_at or self.port}/token"
 
     def registry_settings(self, folder: Path) -> str:
         """What a registry's configuration says about this service."""

@@ -47,7 +47,7 @@ def build(
     source = Path(rootfs) if Path(rootfs).exists() else parse_pinned(rootfs, what="root file system")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="accelform-")))
-        connection = stack.enter_context(connected(place.registry, ca_file=ca_file))
+        connection = stack.enter_context(connected(place.registry, ca_file=ca_file, progress=progress))
         repository = Repository(connection=connection, name=place.repository)
         if builder is None:
             return _written(source, repository, place.tag, ca_file, folder, progress, stack)
@@ -73,7 +73,9 @@ def _written(
         rootfs = rootfs_layer.layer_of(source, folder)
         plain.append(Plain(chunks=rootfs.blob.open, description=rootfs.description))
     else:
-        far = stack.enter_context(connected_beside(target.connection, source.registry, ca_file=ca_file))
+        far = stack.enter_context(
+            connected_beside(target.connection, source.registry, ca_file=ca_file, progress=progress)
+        )
         near = Repository(connection=far, name=source.repository)
         base = read_base(near, source)
     runtime, *below = compressed(plain, folder, level=SMALL)

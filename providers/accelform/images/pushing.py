@@ -72,6 +72,8 @@ def push(
                 document.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for repository in filter(None, (target, source)):
+                repository.connection.give_up()
             raise
     fault_point("image:after-layers")
     target.push_manifest(image.manifest, media_type=layout.MANIFEST_TYPE, name=tag)
@@ -94,16 +96,28 @@ def _bring(
     tell: Progress,
 ) -> tuple[str, int]:
     """How the layer got there, and how many bytes that took."""
-    if target.has_blob(layer.digest):
-        return "there already", 0
     if blob is None:
         assert source is not None, "only a base's layers come without content"
-        is_near = source.connection.registry == target.connection.registry
-        if is_near and target.mount(layer.digest, source=source.name):
-            return f"mounted from {source.address}", 0
-        far = source
-        blob = Blob(digest=layer.digest, size_bytes=layer.size_bytes, open=lambda: far.stream_blob(layer.digest))
-        target.send_blob(blob, progress=tell, what=what)
-        return f"copied from {source.address}", layer.size_bytes
-    target.send_blob(blob, progress=tell, what=what)
-    return "sent", layer.size_bytes
+        return push_layer(target, layer.digest, layer.size_bytes, source=source, progress=tell, what=what)
+    return ("sent", layer.size_bytes) if target.push_blob(blob, progress=tell, what=what) else ("there already", 0)
+
+
+def push_layer(
+    target: Repository,
+    digest: str,
+    size_bytes: int,
+    *,
+    source: Repository,
+    progress: Progress = lambda _: None,
+    what: str = "layer",
+) -> tuple[str, int]:
+    """A layer of another repository into `target`: how it got there, and how many bytes were sent for that."""
+    if target.has_blob(digest):
+        return "there already", 0
+    is_near = source.connection.registry == target.connection.registry
+    if is_near and target.mount(digest, source=source.name):
+        return f"mounted from {source.address}", 0
+    blob = Blob(digest=digest, size_bytes=size_bytes, open=lambda: source.stream_blob(digest))
+    target.send_blob(blob, progress=progress, what=what)
+    how = ", as the registry mounts nothing from there" if is_near else ""
+    return f"copied from {source.address}{how}", size_bytes

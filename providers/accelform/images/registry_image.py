@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from accelform.errors import NotOwner
+from accelform.errors import NotOwner, RegistryDenied, RegistryRefused
 from accelform.faults import fault_point
 from accelform.images import layout, runtime_layer, sbom
 from accelform.images.archive import LayerFile
@@ -57,7 +57,8 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryImage:
-    """A pushed image: locations are references by digest; `files` is what the store has of it."""
+    """A pushed image: locations are references by digest, that of a bill of materials which the registry did not take
+    is the store's; `files` is what the store has of it."""
 
     digest: str
     location: str
@@ -93,8 +94,8 @@ def publish(store: Store, wanted: Wanted, *, scratch: Path, progress: Progress |
     repository_name = f"{path}/{wanted.name}" if path else wanted.name
     log.add(f"image {host}/{repository_name}:{wanted.version} on {base_reference}")
     with (
-        connected(host, ca_file=wanted.ca_file) as near,
-        connected_beside(near, base_reference.registry, ca_file=wanted.ca_file) as far,
+        connected(host, ca_file=wanted.ca_file, progress=log.add) as near,
+        connected_beside(near, base_reference.registry, ca_file=wanted.ca_file, progress=log.add) as far,
     ):
         target = Repository(connection=near, name=repository_name)
         source = Repository(connection=far, name=base_reference.repository)
@@ -118,22 +119,28 @@ def publish(store: Store, wanted: Wanted, *, scratch: Path, progress: Progress |
         bill = sbom.document(_subject(wanted, image.digest, runtime))
         parts = referrers.blobs_of(blobs.of_bytes(bill))
         pushed = push(image, target, source=source, tag=str(wanted.version), beside=parts, progress=log.add)
-        attached = referrers.attach(
-            target,
-            pushed.manifest,
-            blobs.of_bytes(bill),
-            artifact_type=sbom.MEDIA_TYPE,
-            annotations={"org.opencontainers.image.created": layout.CREATED, OWNER_ANNOTATION: wanted.owner},
-        )
+        kept.add(SBOM_FILE, bill)
+        sbom_location = kept.url_of(SBOM_FILE)
+        try:
+            attached = referrers.attach(
+                target,
+                pushed.manifest,
+                blobs.of_bytes(bill),
+                artifact_type=sbom.MEDIA_TYPE,
+                annotations={"org.opencontainers.image.created": layout.CREATED, OWNER_ANNOTATION: wanted.owner},
+            )
+        except (RegistryDenied, RegistryRefused) as error:
+            log.add(f"bill of materials {sbom_location}, as the registry attaches none to an image: {error}")
+        else:
+            sbom_location = f"{target.address}@{attached}"
+            log.add(f"bill of materials {attached}")
         fault_point("image:after-attach")
-    log.add(f"bill of materials {attached}")
     kept.add(MANIFEST_FILE, image.manifest)
-    kept.add(SBOM_FILE, bill)
     kept.add(BUILD_LOG, log.text().encode())
     return RegistryImage(
         digest=image.digest,
         location=place.location,
-        sbom_location=f"{target.address}@{attached}",
+        sbom_location=sbom_location,
         sent_bytes=pushed.sent_bytes,
         files=tuple(sorted(kept.files, key=lambda record: record.name)),
     )
@@ -268,3 +275,6 @@ class _Kept:
     def add(self, name: str, content: bytes) -> None:
         written = self._store.put(f"{self._base}/{name}", content)
         self.files.append(FileRecord(name=name, size_bytes=written.size_bytes, sha256=written.sha256))
+
+    def url_of(self, name: str) -> str:
+        return self._store.url_of(f"{self._base}/{name}")

@@ -53,49 +53,44 @@ class Authorizer:
     """
 
     def __init__(
-        self, registry: str, *, find: Callable[[], Credentials | None], send: Callable[..., requests.Response]
+        self, registry: str, *, find: Callable[[str], Credentials | None], send: Callable[..., requests.Response]
     ) -> None:
         self._registry = registry
         self._find = find
         self._send = send
-        self._credentials: Credentials | None = None
-        self._searched = False
+        self._credentials: dict[str, Credentials | None] = {}
         self._challenge: Challenge | None = None
-        self._tokens: dict[Scopes, str] = {}
+        self._tokens: dict[tuple[str, Scopes], str] = {}
         self._lock = threading.RLock()
 
-    @property
-    def is_anonymous(self) -> bool:
-        """Whether there are no credentials for the registry."""
-        return self.credentials is None
-
-    @property
-    def credentials(self) -> Credentials | None:
-        """Looked up once, when they are first needed."""
+    def credentials(self, repository: str) -> Credentials | None:
+        """Those for a repository, looked up once, when they are first needed."""
         with self._lock:
-            if not self._searched:
-                self._credentials, self._searched = self._find(), True
-            return self._credentials
+            if repository not in self._credentials:
+                self._credentials[repository] = self._find(repository)
+            return self._credentials[repository]
 
-    def header(self, scopes: Scopes, *, renew: bool = False) -> str:
+    def header(self, scopes: Scopes, repository: str, *, renew: bool = False) -> str:
         """What to send with a request; empty as long as the registry has not asked. `renew` gets another token."""
         if self._challenge is None:
             return ""
         if self._challenge.scheme == "basic":
-            return self.credentials.basic if self.credentials else ""
+            found = self.credentials(repository)
+            return found.basic if found else ""
         with self._lock:
-            if renew or scopes not in self._tokens:
-                self._tokens[scopes] = self._token(scopes)
-            return f"Bearer {self._tokens[scopes]}"
+            if renew or (repository, scopes) not in self._tokens:
+                self._tokens[repository, scopes] = self._token(scopes, repository)
+            return f"Bearer {self._tokens[repository, scopes]}"
 
-    def challenged(self, header: str, scopes: Scopes) -> Scopes | None:
+    def challenged(self, header: str, scopes: Scopes, repository: str) -> Scopes | None:
         """Takes a challenge in; the scopes to try again with, or None where nothing of it can be answered."""
         offered = {challenge.scheme: challenge for challenge in challenges(header)}
         if bearer := offered.get("bearer"):
             self._challenge = bearer
-            return scopes | frozenset(filter(None, [bearer.parameters.get("scope")]))
-        if "basic" in offered and self.credentials is not None:
-            if not self.credentials.password:
+            # What a mount needs is named together; a token service wants each by itself.
+            return scopes | frozenset(bearer.parameters.get("scope", "").split())
+        if "basic" in offered and (found := self.credentials(repository)):
+            if not found.password:
                 raise RegistryDenied(
                     f"cannot log in to {self._registry}: it wants a user and a password, and only a token is stored. "
                     f"Run `docker login {self._registry}`."
@@ -104,7 +99,7 @@ class Authorizer:
             return scopes
         return None
 
-    def _token(self, scopes: Scopes) -> str:
+    def _token(self, scopes: Scopes, repository: str) -> str:
         assert self._challenge is not None
         parameters = self._challenge.parameters
         realm, service = parameters.get("realm", ""), parameters.get("service", "")
@@ -114,7 +109,7 @@ class Authorizer:
                 f"cannot log in to {self._registry}: its token service is {realm[:200]!r}, where credentials could be "
                 "read on the way. Ask whoever runs the registry for one with https."
             )
-        found = self.credentials
+        found = self.credentials(repository)
         if found is not None and found.identity_token:
             form = {
                 "grant_type": "refresh_token",
@@ -123,7 +118,8 @@ class Authorizer:
                 "scope": " ".join(sorted(scopes)),
                 "refresh_token": found.identity_token,
             }
-            answer = self._send("POST", realm, data=form)
+            # The token is in the body, which a redirect would carry to another host.
+            answer = self._send("POST", realm, body=form, allow_redirects=False)
         else:
             query = [*([("service", service)] if service else []), *(("scope", entry) for entry in sorted(scopes))]
             headers = {"Authorization": found.basic} if found else {}
@@ -135,7 +131,7 @@ class Authorizer:
             )
         token = _token_in(answer)
         if not token:
-            why = denied_message(self._registry, self.is_anonymous, "its token service says no")
+            why = denied_message(self._registry, found is None, "its token service says no")
             raise RegistryDenied(f"cannot log in to {self._registry}: {why}")
         return token
 

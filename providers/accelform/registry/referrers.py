@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from accelform.errors import ImageCorrupt
+from accelform.errors import ImageCorrupt, RegistryDenied, RegistryRefused
 from accelform.registry.authorization import scope
 from accelform.registry.blobs import Blob, of_bytes
 from accelform.registry.repository import OCI_INDEX, OCI_MANIFEST, Manifest, Repository, decode
@@ -20,6 +20,7 @@ from accelform.registry.repository import OCI_INDEX, OCI_MANIFEST, Manifest, Rep
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY = of_bytes(b"{}")
 """The configuration of an artifact that has none (image-spec 1.1, "Guidance for an Empty Descriptor")."""
+_KEEPS_NO_LIST = (400, 404, 405, 406, 415, 501)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,8 @@ def attach(
 ) -> str:
     """Attach `content` to the image `subject`, once however often it is called; the artifact's digest.
 
-    `blobs_of(content)` have to be in the repository before. Raises what Repository's methods raise.
+    `blobs_of(content)` have to be in the repository before. Raises what Repository's methods raise: RegistryRefused
+    where the registry takes no such manifest; nothing is attached then.
     """
     manifest = artifact_manifest(subject, content, artifact_type=artifact_type, annotations=annotations)
     digest = of_bytes(manifest).digest
@@ -72,7 +74,11 @@ def attach(
         }
         rows = _listed(repository, subject.digest)
         if all(row.get("digest") != digest for row in rows):
-            _write_list(repository, subject.digest, [*rows, entry])
+            try:
+                _write_list(repository, subject.digest, [*rows, entry])
+            except (RegistryRefused, RegistryDenied):
+                repository.delete_manifest(digest)  # nobody would find it there
+                raise
     return digest
 
 
@@ -83,7 +89,8 @@ def referrers(repository: Repository, digest: str) -> list[Referrer]:
         f"/v2/{repository.name}/referrers/{digest}",
         action=f"list what is attached to {repository.address}@{digest}",
         scopes=frozenset({scope(repository.name, "pull")}),
-        good=(200, 400, 404, 405),
+        repository=repository.name,
+        good=(200, *_KEEPS_NO_LIST),
     )
     rows: Iterable[Any] = ()
     if answer.status_code == 200:

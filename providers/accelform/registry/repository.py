@@ -166,6 +166,7 @@ class Repository:
             f"/v2/{self.name}/{path}",
             action=f"{verb} {self.address} ({path})",
             scopes=frozenset({scope(self.name, actions)}),
+            repository=self.name,
             good=good,
             **more,
         )

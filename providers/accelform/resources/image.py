@@ -88,7 +88,7 @@ CONTRACT = ResourceContract(
             name="sbom_location",
             kind="string",
             role="output",
-            description="its bill of materials (CycloneDX) by digest; with `registry` only",
+            description="its bill of materials (CycloneDX): by digest, or in the store; with `registry` only",
         ),
         Property(name="image_build_log_uri", kind="string", role="output", description="the build's log"),
         common.CREATED_TIME,

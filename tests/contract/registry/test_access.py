@@ -171,7 +171,8 @@ def test_credentials_do_not_go_to_a_plain_token_service(with_tokens: RunningRegi
     """A registry that sends to a token service over plain HTTP elsewhere gets nothing."""
     log_in(docker_config, with_tokens.host)
     with Connection(with_tokens.host) as opened:
-        opened._authorizer.challenged('Bearer realm="http://tokens.example.com/token",service="x"', frozenset())
+        challenge = 'Bearer realm="http://tokens.example.com/token",service="x"'
+        opened._authorizer.challenged(challenge, frozenset(), "team/model")
         with pytest.raises(RegistryDenied, match="credentials could be read on the way"):
             repository.Repository(connection=opened, name="team/model").has_blob(BLOB.digest)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,73 @@ def test_an_entry(configured: Any, key: str) -> None:
     assert found == Credentials(username="me", password="a:b")
     assert "a:b" not in repr(found)
     assert find("example.com") is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            f"{scheme}registry.example.com{rest}"
+            for scheme in ("", "http://", "https://")
+            for rest in ("", "/", "/v1/")
+        ),
+        *("https://registry.example.com/v2", "registry.example.com/v2/", "https://registry.example.com/some/page"),
+        *("registry.example.com:443", "https://registry.example.com:443/v1/", "http://registry.example.com:80"),
+        *("registry.example.com/team", "registry.example.com/team/model"),
+    ],
+)
+@pytest.mark.parametrize("registry", ["registry.example.com", "registry.example.com:443"])
+def test_the_names_of_an_entry(configured: Any, key: str, registry: str) -> None:
+    """As tools write a host: with a scheme, a usual port, an old path; or a repository in it, as podman does."""
+    configured({"auths": {key: {"auth": encoded("me:secret")}}})
+
+    assert find(registry, "team/model") == Credentials(username="me", password="secret")
+    assert find("registry.example.com:5000", "team/model") is None
+    assert find("registry.example.com.example.org", "team/model") is None
+
+
+def test_the_entry_that_says_most_counts(configured: Any) -> None:
+    """A repository's before its folder's before the host's; another repository gets none of theirs."""
+    names = ("r.io", "https://r.io/v1/", "r.io/team", "r.io/team/model", "r.io/te")
+    configured({"auths": {name: {"auth": encoded(f"{name}:secret")} for name in names}})
+
+    def user(repository: str) -> str:
+        found = find("r.io", repository)
+        return found.username if found else ""
+
+    assert user("team/model") == "r.io/team/model"
+    assert user("team/model/deeper") == "r.io/team/model"
+    assert user("team/models") == "r.io/team"
+    assert user("other") == user("") == "r.io"
+
+
+KNOWS_AN_ADDRESS = """#!/bin/sh
+read server
+case "$1 $server" in
+"list "*) echo '{"https://r.io/v1/": "me", "https://other.io": "me"}' ;;
+"get https://r.io/v1/") echo '{"Username": "me", "Secret": "secret"}' ;;
+*) exit 1 ;;
+esac
+"""
+CANNOT_LIST = "#!/bin/sh\necho not implemented\n[ $1 = list ]\n"
+
+
+@pytest.mark.parametrize("config", [{"credsStore": "test"}, {"credHelpers": {"https://r.io/v1/": "test"}}])
+def test_a_store_that_knows_the_registry_by_another_name(
+    configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]
+) -> None:
+    """Where the helper has nothing under the host, it is asked what it has; one that cannot list has nothing."""
+    configured(config)
+    helper = tmp_path / "docker-credential-test"
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    found = {}
+    for name, script in (("knows", KNOWS_AN_ADDRESS), ("cannot list", CANNOT_LIST)):
+        helper.write_text(script)
+        helper.chmod(0o755)
+        found[name] = [find(registry, "team/model") for registry in ("r.io", "elsewhere.io")]
+
+    assert found == {"knows": [Credentials(username="me", password="secret"), None], "cannot list": [None, None]}
 
 
 def test_docker_hub_has_an_old_name(configured: Any) -> None:

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pulumi.output import UNKNOWN
 from pulumi.runtime.rpc import contains_unknowns
 from tests.support import registries
 from tests.support.base_images import MODEL_BYTES, publish_model, push_base
+from tests.support.difficult_registry import Trouble, front
 from tests.support.pushed_images import MODEL_OWNER, OWNER, documents, make, manifests_in, names_in
 from tests.support.registries import RunningRegistry
 
@@ -188,3 +190,30 @@ def test_what_cannot_be_is_told_at_preview(
     _, failures = plugin.check(ImageProvider(), inputs)
 
     assert reason in failures[property_]
+
+
+@pytest.mark.parametrize("refused", ["/manifests/sha256:", "/manifests/sha256-"])
+@pytest.mark.parametrize("status", [400, 404, 405, 415])
+def test_a_registry_that_attaches_nothing(
+    plugin: Any,
+    project: Path,
+    running: RunningRegistry,
+    image_inputs: Callable[..., dict[str, Any]],
+    refused: str,
+    status: int,
+) -> None:
+    """It takes no manifest with a subject, or no list of them: the image is whole, its bill is in the store, and the
+    build log says so; deleting takes what there is."""
+    with front(running.port) as before:
+        through = {"registry": f"{before.host}/team", "base_image": push_base(before.host)}
+        before.troubles.append(Trouble(method="PUT", path=refused, status=status))
+        id_, outputs = make(plugin, image_inputs(**through))
+        again = plugin.read(ImageProvider(), id_, outputs)[0]
+        bill = json.loads(Path(urlsplit(outputs["sbom_location"]).path).read_bytes())
+        log = Path(urlsplit(outputs["image_build_log_uri"]).path).read_text()
+        plugin.delete(ImageProvider(), id_, outputs)
+
+    assert again == id_
+    assert bill["metadata"]["component"]["hashes"][0]["content"] == outputs["image_digest"].removeprefix("sha256:")
+    assert f"as the registry attaches none to an image: cannot push to {before.host}/team/digits" in log
+    assert manifests_in(running, "team/digits") == 0
