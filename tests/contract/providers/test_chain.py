@@ -11,6 +11,7 @@ from pulumi.output import UNKNOWN
 from pulumi.runtime.rpc import contains_unknowns
 from tests.support.ports import free_port
 
+from accelform.featurizers.families import FAMILIES
 from accelform.resources.compute_target import ComputeTargetProvider
 from accelform.resources.converted_model import ConvertedModelProvider
 from accelform.resources.image import ImageProvider
@@ -245,3 +246,27 @@ def test_forecast_is_known_at_preview(plugin: Any, digits: Path) -> None:
     assert 1.77 <= converted["predicted_latency_ms"] <= 1.79
     assert converted["estimate"]["provenance"]
     assert not (digits / ".accelform").exists()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_has_a_bitstream(plugin: Any, project: Path, name: str) -> None:
+    """A specification of any family is foretold with its own tensors; block floating point fits a bitstream."""
+    family = FAMILIES[name]
+    classifier = "" if family.classifier is None else "classifier: {classes: 7, seed: 11}\n"
+    (project / "model.yaml").write_text(f"featurizer: {name}\nweights: {{source: seeded, seed: 11}}\n{classifier}")
+    workspace, _ = plugin.check(WorkspaceProvider(), workspace_inputs())
+    model, failures = plugin.check(ModelProvider(), model_inputs(workspace, model_path="model.yaml"))
+    assert failures == {}
+
+    foretold = {}
+    for number_format in ("float32", "bw-a10-cnn"):
+        inputs = converted_inputs(model, number_format=number_format)
+        foretold[number_format], failures = plugin.check(ConvertedModelProvider(), inputs)
+        assert failures == {}
+
+    own = [family.prediction_tensor] if family.prediction_tensor else list(family.feature_tensors)
+    assert model["output_tensors"] == own
+    assert {number_format: (row["bitstream"], row["mismatch"]) for number_format, row in foretold.items()} == {
+        "float32": ("", ""),
+        "bw-a10-cnn": (family.quantized_model_id, ""),
+    }

@@ -95,11 +95,11 @@ def test_a_killed_create_with_other_content_next(
     assert third.version == 3
 
 
-@pytest.mark.parametrize("step", faults.VERSION_STEPS)
-def test_no_orphan_stays_after_destroy(store: Store, run: Run, source: str, step: str) -> None:
+@pytest.mark.parametrize(("kind", "prefix", "step"), CREATES)
+def test_no_orphan_stays_after_destroy(store: Store, run: Run, source: str, kind: str, prefix: str, step: str) -> None:
     """Killed and then destroyed without another up: leaving the workspace takes the orphan along."""
     run(JOIN)
-    run(CREATE, "models", "model", DIGEST, source, ACCELFORM_FAULT_POINT=f"model:{step}")
+    run(CREATE, kind, prefix, DIGEST, source, ACCELFORM_FAULT_POINT=f"{prefix}:{step}")
 
     workspace.leave(store, owner=WORKSPACE_OWNER)
 
