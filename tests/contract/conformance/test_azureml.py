@@ -13,8 +13,8 @@ import grpc
 import numpy as np
 import pytest
 from tests.contract.conformance.azureml_wire import AccelClient, BrainwaveClient, GaveUp, Sample
-from tests.contract.conformance.conftest import ScriptProcess
 from tests.contract.conformance.row import INPUT, KEY, OUTPUT, SERVICE, image
+from tests.support.scripts import ScriptProcess
 
 DRIVER = Path(__file__).with_name("azureml_driver.py")
 DT_STRING = 7

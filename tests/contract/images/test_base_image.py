@@ -26,6 +26,12 @@ from accelform.images.runtime_layer import fingerprint
 from accelform.registry import Connection, Repository, parse
 
 pytestmark = pytest.mark.timeout(300)
+QUICKLY = """
+from accelform.cli.main import main
+from accelform.images import base_image, compression
+base_image.SMALL = compression.FAST
+raise SystemExit(main())
+"""
 NO_BUILDAH = "needs buildah: apt-get install buildah"
 
 
@@ -51,8 +57,9 @@ def buildah(tmp_path: Path) -> list[str]:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).parent / "accelform"
-    return subprocess.run([str(program), *arguments], capture_output=True, text=True, timeout=280, check=False)
+    """`accelform` with these arguments; it compresses less well than it does for people, and in a third of the time."""
+    program = [sys.executable, "-c", QUICKLY]
+    return subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=280, check=False)
 
 
 def build(*arguments: str) -> str:

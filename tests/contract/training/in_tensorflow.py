@@ -1,15 +1,12 @@
-"""The part of these tests that runs where TensorFlow is: one check by name, its findings as JSON on the last line.
+"""The part of these tests that runs where TensorFlow is: one check after the other, by name, in one process.
 
-    python in_tensorflow.py <check> <folder to write into>
-
-A check only measures. What must hold is said in the tests beside this file.
+Asked `["rounding", "/folder/to/write/into"]` it answers with the findings, a line of JSON each. A check only measures.
+What must hold is said in the tests beside this file.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from tests.support.networks import every_kind, image_for
+from tests.support.scripts import answer
 
 from accelform.conversion.fold import fold_variables
 from accelform.errors import AccelformError
@@ -276,4 +274,4 @@ def _two_bits() -> list[float]:
 CHECKS = {check.__name__: check for check in (rounding, gradients, networks, featurizers, problems, training)}
 
 if __name__ == "__main__":
-    print(json.dumps(CHECKS[sys.argv[1]](Path(sys.argv[2]))))
+    answer(CHECKS)

@@ -1,19 +1,16 @@
 """What Keras saves of a model on Accelform's layers, and what it makes of layers that are unfrozen between two fits.
 
-    python saving.py <check> <folder to write into>
-
 As in_tensorflow.py beside it: a check only measures. What is trained is a network of two convolutions.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.support.scripts import answer
 
 from accelform.featurizers.networks.builder import Builder, plain
 from accelform.training import Classifier, NetworkLayers, QuantizedResnet50, Settings
@@ -118,4 +115,4 @@ def unfreezing(_: Path) -> dict[str, Any]:
 CHECKS = {check.__name__: check for check in (checkpoints, unfreezing)}
 
 if __name__ == "__main__":
-    print(json.dumps(CHECKS[sys.argv[1]](Path(sys.argv[2]))))
+    answer(CHECKS)

@@ -1,6 +1,6 @@
 """The shipped weights do their work on the served graph: PNG pixels in, probabilities out.
 
-Every third held-out image, so that the ring stays quick; the README's numbers are of all 360.
+Every sixth held-out image, so that the ring stays quick; the README's numbers are of all 360.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from accelform.conversion import Conversion, convert
 from accelform.sources import open_source, read_source
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits"
-IMAGES = slice(2, None, 3)
-COUNT = 120
+IMAGES = slice(2, None, 6)
+COUNT = 60
 INPUT, FEATURES = "Placeholder:0", "brainwave_target_node_1_Version_0.1:0"
 
 
@@ -77,7 +77,7 @@ def in_blocks(
 def test_the_default_model_recognises_digits_it_has_never_seen(
     tmp_path: Path, images: list[tuple[np.ndarray, int]], in_blocks: list[tuple[np.ndarray, np.ndarray]]
 ) -> None:
-    """At least 95 % in float32, and at most one point less in the FPGA's number format."""
+    """At least 95 % in float32, and at most one image less in the FPGA's number format."""
     session = opened(converted(tmp_path, "model.yaml", "float32").files["model.onnx"])
     float_right = sum(int(session.run(None, {INPUT: pixels})[0].argmax()) == label for pixels, label in images)
     block_right = sum(
@@ -85,7 +85,7 @@ def test_the_default_model_recognises_digits_it_has_never_seen(
     )
 
     assert float_right >= 0.95 * COUNT
-    assert block_right >= float_right - 0.01 * COUNT
+    assert block_right >= float_right - 1
 
 
 def test_the_parity_classifier_tells_even_from_odd(
@@ -96,7 +96,7 @@ def test_the_parity_classifier_tells_even_from_odd(
     head, whole = opened(files["head.onnx"]), with_features(files["model.onnx"])
     answers = [head.run(None, {FEATURES: features})[0] for _, features in in_blocks]
 
-    for (pixels, _), (_, features), answer in list(zip(images, in_blocks, answers, strict=True))[::24]:
+    for (pixels, _), (_, features), answer in list(zip(images, in_blocks, answers, strict=True))[::12]:
         probabilities, own_features = whole.run(None, {INPUT: pixels})
         assert np.array_equal(probabilities, answer)
         assert np.array_equal(own_features, features)
