@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import subprocess
@@ -130,10 +131,20 @@ class Calls:
 
 
 def push_base_image(cluster: LiveCluster) -> str:
-    """The runtime on a small Debian, in the cluster's registry; its reference by digest. Skips where there is none."""
+    """The runtime on a small Debian, in the cluster's registry; its reference by digest. Skips where there is none.
+
+    A cluster of the tests' own remembers it, so that one of the workers that share it packs it for all.
+    """
     if not cluster.registry:
         pytest.skip(f"set {REGISTRY_VARIABLE} to a registry that the cluster pulls from")
-    return _pushed(cluster.registry)
+    if cluster.layout is None:
+        return _pushed(cluster.registry)
+    remembered = cluster.layout.folder / "base-image"
+    with remembered.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not remembered.exists():
+            remembered.write_text(_pushed(cluster.registry), encoding="utf-8")
+        return remembered.read_text(encoding="utf-8")
 
 
 @functools.cache
