@@ -32,7 +32,7 @@ def project(cluster: LiveCluster, tmp_path: Path) -> Iterator[Project]:
     projects.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_images_that_are_not_there(cluster: LiveCluster, project: Project) -> None:
     """An image that a registry does not have is told by the preview and by `up` before anything in the cluster changes;
     one that only nodes can ask for is told by the pool, within its own time."""

@@ -38,7 +38,7 @@ def project(cluster: LiveCluster, tmp_path: Path) -> Iterator[Project]:
     projects.close()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_changes_of_a_service(cluster: LiveCluster, project: Project) -> None:
     """One stack that is edited by hand, loses its Service, gets other models with and without a free FPGA, and shrinks:
     each stage stands on the one before."""

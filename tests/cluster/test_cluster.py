@@ -27,7 +27,7 @@ from tools.cluster.registry import USER, password_file
 from tools.cluster.rootfs import rootfs
 from tools.toolchain.toolsets import KUBERNETES, ensure
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1800)
 NAMESPACE = "accelform-test-cluster"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 SERVER = ["/usr/bin/python3", "-m", "http.server", "8080", "--directory", "/etc"]

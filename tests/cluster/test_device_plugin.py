@@ -18,7 +18,7 @@ from tools.cluster import state
 from cluster import plugin
 from cluster.naming import plugin_name
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 SETTINGS = stack_settings(target_name="plugin-test")
 OWNER = "tests/cluster/device-plugin"
 LABEL = "accelform-test/device-plugin"

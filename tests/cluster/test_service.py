@@ -40,7 +40,7 @@ def project(cluster: LiveCluster, tmp_path: Path) -> Iterator[Project]:
     projects.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_life_of_a_service(cluster: LiveCluster, project: Project) -> None:
     """One stack from nothing to nothing; each stage stands on the one before."""
     if len(cluster.nodes) < 4:

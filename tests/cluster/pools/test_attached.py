@@ -12,7 +12,7 @@ from accelform.errors import (
 from accelform.plans.cluster_names import POOL_LABEL
 
 # Alone: quotas and free machines span the cluster.
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_attached_pools_are_left_alone(machines: SimulatedMachines, target: Target, name: str) -> None:

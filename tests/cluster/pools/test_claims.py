@@ -15,7 +15,7 @@ from accelform.plans.cluster_names import FPGA_RESOURCE, LOCATION_LABEL, OWNER_A
 from accelform.targets.kubernetes.kinds import NODES
 
 # Alone: quotas and free machines span the cluster.
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_a_claim(machines: SimulatedMachines, target: Target, name: str) -> None:

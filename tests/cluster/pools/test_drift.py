@@ -18,7 +18,7 @@ from accelform.plans.cluster_names import POOL_LABEL
 from accelform.targets.kubernetes.kinds import NODES
 
 # Alone: quotas and free machines span the cluster.
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_a_lost_machine(machines: SimulatedMachines, target: Target) -> None:

@@ -12,7 +12,7 @@ from tests.support.simulated_machines import SimulatedMachines
 from accelform.cli.main import main
 
 # Alone: quotas and free machines span the cluster.
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_quota_is_shown_live(machines: SimulatedMachines, target: Target, capsys: pytest.CaptureFixture[str]) -> None:

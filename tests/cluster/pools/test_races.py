@@ -15,7 +15,7 @@ from tests.support.simulated_machines import SimulatedMachines
 from accelform.plans.cluster_names import LOCATION_LABEL, OWNER_ANNOTATION, POOL_LABEL
 
 # Alone: quotas and free machines span the cluster.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 ROUNDS = 12
 STACKS = 3

@@ -15,7 +15,7 @@ from accelform.errors import ClusterDenied
 from accelform.targets.kubernetes.kinds import Kind
 
 # Alone: quotas and free machines span the cluster.
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(1800)
 
 ACCOUNTS = Kind(plural="serviceaccounts")
 ROLES = Kind(plural="clusterroles", group="rbac.authorization.k8s.io", namespaced=False)

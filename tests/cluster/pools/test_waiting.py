@@ -18,7 +18,7 @@ from accelform.plans.cluster_names import FPGA_RESOURCE
 from accelform.targets.kubernetes.client import Cluster
 
 # Alone: quotas and free machines span the cluster.
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_fpgas_that_come_late(machines: SimulatedMachines, target: Target, capsys: pytest.CaptureFixture[str]) -> None:
