@@ -52,12 +52,16 @@ class Asked:
 
 @dataclass(kw_only=True)
 class Front:
-    """In front of the registry at `target` on 127.0.0.1; `largest_body_bytes` is what it takes in one request."""
+    """In front of the registry at `target` on 127.0.0.1; `largest_body_bytes` is what it takes in one request.
+
+    Of what is larger it reads all before it refuses, or nothing, and then ends the connection.
+    """
 
     target: int
     port: int = 0
     troubles: list[Trouble] = field(default_factory=list)
     largest_body_bytes: float = math.inf
+    reads_what_it_refuses: bool = True
     gives_relative_locations: bool = False
     asked: list[Asked] = field(default_factory=list)
     closed_until: float = 0.0
@@ -93,7 +97,9 @@ def front(target: int, **settings: bool) -> Iterator[Front]:
         protocol_version = "HTTP/1.1"
 
         def handle_one(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            size_bytes = int(self.headers.get("Content-Length") or 0)
+            is_too_large = size_bytes > made.largest_body_bytes
+            body = self.rfile.read(0 if is_too_large and not made.reads_what_it_refuses else size_bytes)
             trouble = made.trouble_of(self.command, self.path)
             with made.lock:
                 was_early = time.monotonic() < made.closed_until
@@ -103,11 +109,12 @@ def front(target: int, **settings: bool) -> Iterator[Front]:
                         method=self.command,
                         path=self.path,
                         authorization=told,
-                        size_bytes=len(body),
+                        size_bytes=size_bytes,
                         was_early=was_early,
                     )
                 )
-            if len(body) > made.largest_body_bytes:
+            if is_too_large:
+                self.close_connection = not made.reads_what_it_refuses
                 self.answer(413, {}, b"")
             elif trouble is None:
                 self.answer(*self.passed_on(body))

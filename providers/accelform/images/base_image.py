@@ -7,7 +7,6 @@ system that is in a registry already are mounted or copied.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,16 @@ from accelform.errors import BaseImageUnusable
 from accelform.images import rootfs as rootfs_layer
 from accelform.images.based import PYTHON, read_base, runtime_layers
 from accelform.images.builders import Builder
+from accelform.images.building import Progress
+from accelform.images.building import build as build_image
 from accelform.images.composing import PYTHON_LABEL, RUNTIME_LABEL, SCRATCH, Base, compose
 from accelform.images.compression import SMALL, Plain, compressed
 from accelform.images.context import RUNTIME_TAR, pack_runtime, write_context
-from accelform.images.pushing import push
+from accelform.images.pushing import InRegistry
 from accelform.images.runtime_layer import LAYER_FOLDER
 from accelform.registry import Repository, blobs
-from accelform.registry.connecting import connected, connected_beside
+from accelform.registry.connection import connected, connected_beside
 from accelform.registry.reference import Reference, parse, parse_pinned
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +85,9 @@ def _written(
         annotations={},
         python_path=f"/{LAYER_FOLDER}",
     )
-    pushed = push(image, target, source=near, tag=tag or _tag(packed.fingerprint), progress=progress)
-    return BaseImage(reference=pushed.reference, fingerprint=packed.fingerprint)
+    destination = InRegistry(repository=target, tag=tag or _tag(packed.fingerprint), source=near)
+    build_image(image, destination, tell=progress)
+    return BaseImage(reference=f"{target.address}@{image.digest}", fingerprint=packed.fingerprint)
 
 
 def _built(

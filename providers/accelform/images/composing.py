@@ -95,24 +95,33 @@ def compose(
     annotations: Mapping[str, str],
     python_path: str,
     environment: Mapping[str, str] = MappingProxyType({}),
+    user: str = USER,
 ) -> Composed:
-    """`new_layers` on `base`, which serves as user 65532 and is started as accelform_runtime.server.
+    """`new_layers` on `base`, which serves as `user` ("": whoever runs it) and is started as accelform_runtime.server.
 
     Of the base its environment and labels stay, under the new ones; what it would run does not. Raises
     BaseImageUnusable where its documents do not fit each other, or a layer may not be copied.
     """
     further = {"PYTHONPATH": python_path, "PYTHONDONTWRITEBYTECODE": "1", **environment}
-    config = _configuration(base, new_layers, labels=labels, environment=further)
-    content = layout.encode(config)
+    config = layout.encode(_configuration(base, new_layers, labels=labels, environment=further, user=user))
     layers = [*_oci(base), *(layer.descriptor for layer in new_layers)]
-    manifest = layout.manifest_document(
-        layout.describe(layout.CONFIG_TYPE, content), layers, annotations={**_base_annotations(base), **annotations}
-    )
-    return Composed(base=base, new_layers=tuple(new_layers), config=content, manifest=layout.encode(manifest))
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": layout.MANIFEST_TYPE,
+        "config": layout.describe(layout.CONFIG_TYPE, config).document(),
+        "layers": [layer.document() for layer in layers],
+        "annotations": {**_base_annotations(base), **annotations},
+    }
+    return Composed(base=base, new_layers=tuple(new_layers), config=config, manifest=layout.encode(manifest))
 
 
 def _configuration(
-    base: Base, new_layers: Sequence[NewLayer], *, labels: Mapping[str, str], environment: Mapping[str, str]
+    base: Base,
+    new_layers: Sequence[NewLayer],
+    *,
+    labels: Mapping[str, str],
+    environment: Mapping[str, str],
+    user: str,
 ) -> dict[str, Any]:
     document = copy.deepcopy(dict(base.config))
     below = list(_section(document, "rootfs").get("diff_ids") or ())
@@ -133,7 +142,7 @@ def _configuration(
             "Env": [f"{name}={value}" for name, value in environment.items()],
             "Entrypoint": list(layout.ENTRYPOINT),
             "Labels": {**base.labels, **labels},
-            "User": USER,
+            **({"User": user} if user else {}),
             "WorkingDir": "/",
         },
         "rootfs": {"type": "layers", "diff_ids": [*below, *(layer.diff_id for layer in new_layers)]},

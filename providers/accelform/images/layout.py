@@ -6,9 +6,8 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from accelform.errors import StoreLocationError
@@ -71,47 +70,6 @@ def architecture() -> str:
     """This machine's architecture in Go's words, as OCI wants it ("amd64", "arm64")."""
     machine = platform.machine().lower()
     return _ARCHITECTURES.get(machine, machine)
-
-
-def config_document(
-    layers: Sequence[tuple[Descriptor, str]],
-    *,
-    labels: Mapping[str, str],
-    python_path: str,
-    environment: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """The image configuration for uncompressed layers, each with the text for its history line."""
-    return {
-        "created": CREATED,
-        "architecture": architecture(),
-        "os": "linux",
-        "config": {
-            "Entrypoint": list(ENTRYPOINT),
-            "Env": [
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                f"PYTHONPATH={python_path}",
-                "PYTHONDONTWRITEBYTECODE=1",
-                *(f"{name}={value}" for name, value in environment.items()),
-            ],
-            "WorkingDir": "/",
-            "Labels": dict(labels),
-        },
-        "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer, _ in layers]},
-        "history": [{"created": CREATED, "created_by": description} for _, description in layers],
-    }
-
-
-def manifest_document(
-    config: Descriptor, layers: Sequence[Descriptor], *, annotations: Mapping[str, str]
-) -> dict[str, Any]:
-    """The image manifest."""
-    return {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": config.document(),
-        "layers": [layer.document() for layer in layers],
-        "annotations": dict(annotations),
-    }
 
 
 def index_document(manifest: Descriptor, *, reference_name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Build an image as an OCI layout in the store, and unpack one where it shall run.
+"""An OCI layout in the store as an image's destination.
 
     images/<name>/<version>/oci-layout, index.json, blobs/sha256/<hex>, build.log
 
@@ -8,25 +8,25 @@ runtime layer is not copied: locally its blob is a hard link to the one that all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from accelform.errors import StoreLocationError
 from accelform.images import layout
-from accelform.images.archive import tar_stream
+from accelform.images.archive import LayerFile, tar_stream
+from accelform.images.building import BUILD_LOG, TITLE, BuildLog, Kept, Progress, build
+from accelform.images.composing import SCRATCH, Composed, NewLayer, compose, plain_layer
 from accelform.images.layout import Descriptor, ImageLocation
 from accelform.images.model_files import layer_files, model_environment
 from accelform.images.runtime_layer import LAYER_FOLDER, LayerRef
 from accelform.images.unpacking import UnpackedImage, unpack, unpacked
+from accelform.registry.blobs import Blob
 from accelform.store.manifest import FileRecord
-from accelform.store.objects import Store, StoredObject
+from accelform.store.objects import Store
 from accelform.store.versions import folder
 
 __all__ = ["ImageRef", "UnpackedImage", "build_image", "exists", "located_in", "unpack", "unpacked"]
-
-BUILD_LOG = "build.log"
-TITLE = "org.opencontainers.image.title"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def build_image(
     model_files: Mapping[str, Path],
     runtime_layer: LayerRef,
     labels: Mapping[str, str] | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> ImageRef:
     """Build the layout of an allocated version: the runtime layer, then a layer with the files below /model.
 
@@ -59,56 +59,90 @@ def build_image(
     """
     if not model_files:
         raise StoreLocationError(f"cannot build the image {name}: there are no model files. Convert the model first.")
-    base = folder("images", name, version)
     log = BuildLog(progress)
-    all_labels = {TITLE: name, **(labels or {})}
     log.add(f"image {name} for linux/{layout.architecture()}")
-    files: dict[str, FileRecord] = {}
-
-    def keep(file_name: str, size_bytes: int, sha256: str) -> None:
-        files[file_name] = FileRecord(name=file_name, size_bytes=size_bytes, sha256=sha256)
-
-    def keep_document(media_type: str, content: bytes) -> Descriptor:
-        blob = layout.describe(media_type, content)
-        _keep(store, base, layout.blob_name(blob.digest), content, keep)
-        return blob
-
-    runtime = Descriptor(media_type=layout.LAYER_TYPE, digest=runtime_layer.digest, size_bytes=runtime_layer.size_bytes)
-    runtime_blob = layout.blob_name(runtime.digest)
-    store.copy(runtime_layer.key, f"{base}/{runtime_blob}")
-    keep(runtime_blob, runtime.size_bytes, runtime.digest.removeprefix("sha256:"))
-    log.add(f"layer 1/2 {runtime.digest} {runtime.size_bytes} bytes: {runtime_layer.description}")
-
-    written = _write_model_layer(store, base, model_files)
-    model = Descriptor(media_type=layout.LAYER_TYPE, digest=f"sha256:{written.sha256}", size_bytes=written.size_bytes)
-    keep(layout.blob_name(model.digest), model.size_bytes, written.sha256)
-    log.add(f"layer 2/2 {model.digest} {model.size_bytes} bytes: model files {', '.join(sorted(model_files))}")
-
-    layers = ((runtime, runtime_layer.description), (model, f"model files below /{layout.MODEL_FOLDER}"))
-    configuration = layout.config_document(
-        layers,
+    files = layer_files(model_files)
+    place = InStore(kept=Kept(store, folder("images", name, version)), reference_name=str(version))
+    all_labels = {TITLE: name, **(labels or {})}
+    image = compose(
+        SCRATCH,
+        (place.shared(runtime_layer), place.packed(files)),
         labels=all_labels,
+        annotations=all_labels,
         python_path=f"/{LAYER_FOLDER}",
-        environment=model_environment(layer_files(model_files)),
+        environment=model_environment(files),
+        user="",
     )
-    config = keep_document(layout.CONFIG_TYPE, layout.encode(configuration))
-    log.add(f"config {config.digest}")
-    document = layout.manifest_document(config, [runtime, model], annotations=all_labels)
-    manifest = keep_document(layout.MANIFEST_TYPE, layout.encode(document))
-    log.add(f"manifest {manifest.digest}")
-
-    _keep(store, base, "oci-layout", layout.OCI_LAYOUT, keep)
-    _keep(store, base, BUILD_LOG, log.text().encode(), keep)
-    index = layout.encode(layout.index_document(manifest, reference_name=str(version)))
-    _keep(store, base, "index.json", index, keep)
+    build(image, place, tell=log.add)
+    place.kept.add(BUILD_LOG, log.text().encode())
     return ImageRef(
-        digest=manifest.digest,
-        location=str(ImageLocation(store_url=store.url, name=name, version=version, digest=manifest.digest)),
-        size_bytes=runtime.size_bytes + model.size_bytes + config.size_bytes + manifest.size_bytes,
-        files=tuple(sorted(files.values(), key=lambda record: record.name)),
+        digest=image.digest,
+        location=str(ImageLocation(store_url=store.url, name=name, version=version, digest=image.digest)),
+        size_bytes=sum(layer.size_bytes for layer in image.layers) + len(image.config) + len(image.manifest),
+        files=place.kept.files,
         build_log=log.text(),
-        build_log_url=store.url_of(f"{base}/{BUILD_LOG}"),
+        build_log_url=place.kept.url_of(BUILD_LOG),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InStore:
+    """The layout in a version's folder, with one image under one reference name. Its layers come from the store too."""
+
+    kept: Kept
+    reference_name: str
+    _sources: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By digest: the key of a layer's content, and how it got there."""
+
+    def shared(self, layer: LayerRef) -> NewLayer:
+        """A layer that other images have too."""
+        return self._known(layer.key, layer.digest, layer.size_bytes, layer.description, "shared by all images")
+
+    def packed(self, files: Sequence[LayerFile]) -> NewLayer:
+        """A layer of model files, read once: its digest, which is its name, is known only at its end."""
+        staged = self.kept.key(f"{layout.MODEL_FOLDER}.layer")
+        written = self.kept.store.put_stream(staged, tar_stream(files))
+        names = ", ".join(file.name.removeprefix(f"{layout.MODEL_FOLDER}/") for file in files)
+        description = f"model files below /{layout.MODEL_FOLDER}"
+        return self._known(staged, f"sha256:{written.sha256}", written.size_bytes, description, names)
+
+    def bring(self, layer: Descriptor, new: NewLayer | None, *, what: str, tell: Progress) -> tuple[str, int]:
+        """See Destination."""
+        key, how = self._sources[layer.digest]
+        name = layout.blob_name(layer.digest)
+        self.kept.store.copy(key, self.kept.key(name))
+        if key.startswith(self.kept.key("")):
+            self.kept.store.delete(key)
+        self.kept.record(name, layer.size_bytes, layer.digest.removeprefix("sha256:"))
+        return how, layer.size_bytes
+
+    def documents(self, image: Composed) -> list[Callable[[], int]]:
+        """See Destination."""
+        config = layout.describe(layout.CONFIG_TYPE, image.config)
+        return [
+            lambda: self._write(layout.blob_name(config.digest), image.config),
+            lambda: self._write("oci-layout", layout.OCI_LAYOUT),
+        ]
+
+    def finish(self, image: Composed) -> str:
+        """See Destination."""
+        manifest = layout.describe(layout.MANIFEST_TYPE, image.manifest)
+        self._write(layout.blob_name(manifest.digest), image.manifest)
+        index = layout.index_document(manifest, reference_name=self.reference_name)
+        self._write("index.json", layout.encode(index))
+        return f"version {self.reference_name}"
+
+    def give_up(self) -> None:
+        """See Destination. Nothing here waits for anyone."""
+
+    def _known(self, key: str, digest: str, size_bytes: int, description: str, how: str) -> NewLayer:
+        self._sources[digest] = key, how
+        blob = Blob(digest=digest, size_bytes=size_bytes, open=lambda: self.kept.store.stream(key))
+        return plain_layer(blob, description)
+
+    def _write(self, name: str, content: bytes) -> int:
+        self.kept.add(name, content)
+        return len(content)
 
 
 def exists(store: Store, location: str) -> bool:
@@ -126,33 +160,3 @@ def located_in(store: Store, location: str) -> str:
     Raises StoreLocationError for what is no image location.
     """
     return str(replace(layout.parse_location(location), store_url=store.url))
-
-
-class BuildLog:
-    """The build log: the same text for the same image, also told to the caller line by line."""
-
-    def __init__(self, progress: Callable[[str], None] | None) -> None:
-        self._lines: list[str] = []
-        self._progress = progress
-
-    def add(self, line: str) -> None:
-        self._lines.append(line)
-        if self._progress:
-            self._progress(line)
-
-    def text(self) -> str:
-        return "".join(f"{line}\n" for line in self._lines)
-
-
-def _write_model_layer(store: Store, base: str, model_files: Mapping[str, Path]) -> StoredObject:
-    """Stream the layer once: its digest, which is its name, is known only at its end."""
-    staged = f"{base}/{layout.MODEL_FOLDER}.layer"
-    written = store.put_stream(staged, tar_stream(layer_files(model_files)))
-    store.copy(staged, f"{base}/{layout.blob_name(f'sha256:{written.sha256}')}")
-    store.delete(staged)
-    return written
-
-
-def _keep(store: Store, base: str, name: str, content: bytes, keep: Callable[[str, int, str], None]) -> None:
-    written = store.put(f"{base}/{name}", content)
-    keep(name, written.size_bytes, written.sha256)

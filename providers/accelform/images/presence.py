@@ -7,7 +7,7 @@ from typing import Final
 
 from accelform.errors import AccelformError
 from accelform.registry import Repository
-from accelform.registry.connecting import connected
+from accelform.registry.connection import connected
 from accelform.registry.reference import parse_pinned
 
 _SILENT: Final[set[str]] = set()

@@ -10,7 +10,7 @@ The manifest names its owner and version, so that no two versions share a digest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,15 +20,15 @@ from accelform.faults import fault_point
 from accelform.images import layout, runtime_layer, sbom
 from accelform.images.archive import LayerFile
 from accelform.images.based import PYTHON, read_base, runtime_layers
+from accelform.images.building import BUILD_LOG, TITLE, BuildLog, Kept, Progress, build
 from accelform.images.composing import PYTHON_LABEL, RUNTIME_LABEL, Base, Composed, NewLayer, compose
 from accelform.images.compression import FAST, Plain, compressed
 from accelform.images.model_files import model_environment
 from accelform.images.model_layers import model_layers
-from accelform.images.oci import BUILD_LOG, TITLE, BuildLog
-from accelform.images.pushing import push
+from accelform.images.pushing import InRegistry, manifest_of
 from accelform.images.runtime_layer import LAYER_FOLDER
 from accelform.registry import Repository, blobs, referrers
-from accelform.registry.connecting import connected, connected_beside
+from accelform.registry.connection import connected, connected_beside
 from accelform.registry.reference import parse_pinned, split_prefix
 from accelform.store.manifest import FileRecord, decode_object, encode_json
 from accelform.store.objects import Store
@@ -37,7 +37,6 @@ from accelform.store.versions import folder
 OWNER_ANNOTATION = "dev.accelform.owner"
 VERSION_ANNOTATION = "org.opencontainers.image.version"
 PLACE_FILE, MANIFEST_FILE, SBOM_FILE = "registry.json", "image.json", "sbom.json"
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,17 +113,18 @@ def publish(store: Store, wanted: Wanted, *, scratch: Path, progress: Progress |
             owner=wanted.owner,
             ca_file=wanted.ca_file,
         )
-        kept = _Kept(store, folder("images", wanted.name, wanted.version))
+        kept = Kept(store, folder("images", wanted.name, wanted.version))
         kept.add(PLACE_FILE, encode_json(asdict(place)))
         bill = sbom.document(_subject(wanted, image.digest, runtime))
         parts = referrers.blobs_of(blobs.of_bytes(bill))
-        pushed = push(image, target, source=source, tag=str(wanted.version), beside=parts, progress=log.add)
+        destination = InRegistry(repository=target, tag=str(wanted.version), source=source, beside=parts)
+        sent_bytes = build(image, destination, tell=log.add)
         kept.add(SBOM_FILE, bill)
         sbom_location = kept.url_of(SBOM_FILE)
         try:
             attached = referrers.attach(
                 target,
-                pushed.manifest,
+                manifest_of(image),
                 blobs.of_bytes(bill),
                 artifact_type=sbom.MEDIA_TYPE,
                 annotations={"org.opencontainers.image.created": layout.CREATED, OWNER_ANNOTATION: wanted.owner},
@@ -141,8 +141,8 @@ def publish(store: Store, wanted: Wanted, *, scratch: Path, progress: Progress |
         digest=image.digest,
         location=place.location,
         sbom_location=sbom_location,
-        sent_bytes=pushed.sent_bytes,
-        files=tuple(sorted(kept.files, key=lambda record: record.name)),
+        sent_bytes=sent_bytes,
+        files=kept.files,
     )
 
 
@@ -262,19 +262,3 @@ def _subject(wanted: Wanted, digest: str, runtime: str) -> sbom.Subject:
         model_digest=wanted.model_digest,
         runtime=runtime,
     )
-
-
-class _Kept:
-    """Files of the version's folder, as they are written."""
-
-    def __init__(self, store: Store, base: str) -> None:
-        self._store = store
-        self._base = base
-        self.files: list[FileRecord] = []
-
-    def add(self, name: str, content: bytes) -> None:
-        written = self._store.put(f"{self._base}/{name}", content)
-        self.files.append(FileRecord(name=name, size_bytes=written.size_bytes, sha256=written.sha256))
-
-    def url_of(self, name: str) -> str:
-        return self._store.url_of(f"{self._base}/{name}")

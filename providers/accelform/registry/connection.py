@@ -303,11 +303,34 @@ class _Session(requests.Session):
             super().rebuild_method(prepared_request, response)
 
     def send(self, request: requests.PreparedRequest, **more: Any) -> requests.Response:
-        """Each step of a redirect comes through here."""
+        """Each step of a redirect comes through here; what is only read is known by its digest."""
         place = urlsplit(str(request.url))
-        if place.scheme != "https" and not is_loopback(place.netloc):
+        is_read = request.method in ("GET", "HEAD")
+        if place.scheme != "https" and not is_read and not is_loopback(place.netloc):
             raise _InClear(f"{place.scheme}://{place.netloc}")
         return super().send(request, **more)
+
+
+@contextlib.contextmanager
+def connected(
+    registry: str, *, ca_file: str, brief: bool = False, progress: Progress = lambda _: None
+) -> Iterator[Connection]:
+    """A connection to the registry. Raises as `Connection.ping` does."""
+    with Connection(registry, ca_file=ca_file, brief=brief, progress=progress) as connection:
+        connection.ping()
+        yield connection
+
+
+@contextlib.contextmanager
+def connected_beside(
+    near: Connection, registry: str, *, ca_file: str, progress: Progress = lambda _: None
+) -> Iterator[Connection]:
+    """`near` itself where it leads to that registry, else a connection of its own."""
+    if registry == near.registry:
+        yield near
+        return
+    with connected(registry, ca_file=ca_file, progress=progress) as far:
+        yield far
 
 
 class _AlsoTrusting(HTTPAdapter):

@@ -84,17 +84,18 @@ def attach(
 
 def referrers(repository: Repository, digest: str) -> list[Referrer]:
     """What is attached to the image `digest`, from the registry's own list or the one kept for it."""
-    answer = repository.connection.request(
-        "GET",
-        f"/v2/{repository.name}/referrers/{digest}",
-        action=f"list what is attached to {repository.address}@{digest}",
-        scopes=frozenset({scope(repository.name, "pull")}),
-        repository=repository.name,
-        good=(200, *_KEEPS_NO_LIST),
-    )
     rows: Iterable[Any] = ()
-    if answer.status_code == 200:
-        with contextlib.suppress(ImageCorrupt):
+    # Some deny what they do not know; who may not see the list may see the one that is kept for it.
+    with contextlib.suppress(ImageCorrupt, RegistryDenied):
+        answer = repository.connection.request(
+            "GET",
+            f"/v2/{repository.name}/referrers/{digest}",
+            action=f"list what is attached to {repository.address}@{digest}",
+            scopes=frozenset({scope(repository.name, "pull")}),
+            repository=repository.name,
+            good=(200, *_KEEPS_NO_LIST),
+        )
+        if answer.status_code == 200:
             rows = _rows(decode(answer.content, f"the list of what is attached to {repository.address}@{digest}"))
     # A registry that learnt about it later has only what was attached since; the kept list has the rest.
     found = {str(row.get("digest")): row for row in (*_listed(repository, digest), *rows)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import requests
 
-from accelform.errors import ImageCorrupt, RegistryUnreachable
+from accelform.errors import AccelformError, ImageCorrupt, RegistryRefused, RegistryUnreachable
 from accelform.registry import uploads
 from accelform.registry.authorization import scope
 from accelform.registry.blobs import READ_BYTES, Blob
@@ -128,8 +129,17 @@ class Repository:
         Raises RegistryRefused, for example where a blob is missing.
         """
         headers = {"Content-Type": media_type}
-        answer = self._ask("PUT", f"manifests/{name}", good=(201,), headers=headers, body=content, actions="pull,push")
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        try:
+            answer = self._ask(
+                "PUT", f"manifests/{name}", good=(201,), headers=headers, body=content, actions="pull,push"
+            )
+        except (RegistryRefused, RegistryUnreachable):
+            # It may be there by an earlier answer that was lost, and a tag that is set may be one that stays.
+            with contextlib.suppress(AccelformError):
+                if (there := self.manifest(name)) and there.digest == digest:
+                    return {}
+            raise
         stored = answer.headers.get("Docker-Content-Digest", digest)
         if stored != digest:
             raise RegistryUnreachable(

@@ -14,8 +14,10 @@ from tests.support.registries import PASSWORD, USER, RunningRegistry, log_in
 from tests.support.token_service import TokenService, token_service
 
 from accelform.errors import RegistryDenied, RegistryRefused, RegistryUnreachable
-from accelform.images.pushing import push_layer
-from accelform.registry import Connection, Repository, blobs, connection, uploads
+from accelform.images import layout
+from accelform.images.layout import Descriptor
+from accelform.images.pushing import InRegistry
+from accelform.registry import Connection, Manifest, Repository, blobs, connection, referrers, uploads
 from accelform.registry.blobs import Blob
 from accelform.registry.repository import OCI_MANIFEST
 
@@ -43,6 +45,12 @@ def blob_of(seed: str, size_bytes: int) -> Blob:
     return blobs.of_bytes(random.Random(seed).randbytes(size_bytes))
 
 
+def layer_of_the_base(base: Repository, model: Repository, blob: Blob) -> tuple[str, int]:
+    """Has the base's layer in an image: how it got there, and the bytes that took."""
+    layer = Descriptor(media_type=layout.LAYER_TYPE, digest=blob.digest, size_bytes=blob.size_bytes)
+    return InRegistry(repository=model, tag="1", source=base).bring(layer, None, what="layer", tell=lambda _: None)
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 429, 500, 503, 0])
 def test_a_mount_that_is_refused(open_repository: Open, shared: RunningRegistry, before: Front, status: int) -> None:
     """However a registry says no to a mount, the layer is pulled from where it is and sent."""
@@ -52,9 +60,9 @@ def test_a_mount_that_is_refused(open_repository: Open, shared: RunningRegistry,
     base.push_blob(blob)
     before.troubles.append(Trouble(method="POST", path=r"mount=", status=status))
 
-    how, sent_bytes = push_layer(model, blob.digest, blob.size_bytes, source=base)
+    brought = layer_of_the_base(base, model, blob)
 
-    assert (how, sent_bytes) == (f"copied from {base.address}, as the registry mounts nothing from there", 1000)
+    assert brought == (f"copied from {base.address}, as the registry mounts nothing from there", 1000)
     assert model.read_blob(blob.digest) == b"".join(blob.open())
 
 
@@ -76,7 +84,7 @@ def test_a_token_that_is_not_for_the_base(
             return "" if len(scopes) > 1 else for_one(self, scopes, user=user)
 
         monkeypatch.setattr(TokenService, "token", refusing)
-        push_layer(model, blob.digest, blob.size_bytes, source=base)
+        layer_of_the_base(base, model, blob)
 
         assert model.has_blob(blob.digest)
 
@@ -254,12 +262,15 @@ def test_nothing_goes_on_in_clear(open_repository: Open, before: Front) -> None:
         repository.push_blob(blob_of("clear", 1000))
 
 
+@pytest.mark.parametrize("reads", [True, False])
 @pytest.mark.parametrize("size_bytes", [900_000, 3 * MEGABYTE])
-def test_a_limit_in_front_makes_parts_smaller(open_repository: Open, before: Front, size_bytes: int) -> None:
+def test_a_limit_in_front_makes_parts_smaller(
+    open_repository: Open, before: Front, size_bytes: int, reads: bool
+) -> None:
     """A proxy that takes no more than 300 kB at once gets parts that it takes, for this blob and the next."""
-    before.largest_body_bytes = 300_000
-    repository = open_repository(before.host, f"limited/n{size_bytes}")
-    first, second = blob_of(f"first {size_bytes}", size_bytes), blob_of(f"second {size_bytes}", size_bytes)
+    before.largest_body_bytes, before.reads_what_it_refuses = 300_000, reads
+    repository = open_repository(before.host, f"limited/n{size_bytes}{reads}".lower())
+    first, second = (blob_of(f"{name} {size_bytes} {reads}", size_bytes) for name in ("first", "second"))
     told: list[str] = []
 
     repository.push_blob(first, progress=told.append, what="model")
@@ -290,3 +301,32 @@ def test_a_manifest_that_is_too_large_for_what_is_in_front(open_repository: Open
 
     with pytest.raises(RegistryRefused, match="limits how much one request may hold"):
         open_repository(before.host, "low/manifest").push_manifest(b'{"schemaVersion": 2}', media_type="a/b", name="1")
+
+
+@pytest.mark.parametrize("status", [0, 400, 409, 504])
+def test_a_manifest_that_is_there_is_not_put_again(open_repository: Open, before: Front, status: int) -> None:
+    """Its answer was lost, or its tag is one that stays: what matters is that it is the same."""
+    repository = open_repository(before.host, f"stays/n{status}")
+    blob = blob_of("stays", 1000)
+    repository.push_blob(blob)
+    part = {"mediaType": "a/b", "digest": blob.digest, "size": blob.size_bytes}
+    document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": part, "layers": [part]}
+    one, other = (json.dumps({**document, "annotations": {"is": name}}).encode() for name in ("one", "other"))
+    before.troubles += [
+        Trouble(method="PUT", path="/manifests/", status=status, is_done=True, times=1),
+        Trouble(method="PUT", path="/manifests/", status=status or 400),
+    ]
+
+    repository.push_manifest(one, media_type=OCI_MANIFEST, name="1")
+
+    assert repository.manifest("1") == Manifest(media_type=OCI_MANIFEST, content=one, digest=blobs.of_bytes(one).digest)
+    with pytest.raises((RegistryRefused, RegistryUnreachable), match=r"cannot push to .*stays/"):
+        repository.push_manifest(other, media_type=OCI_MANIFEST, name="1")
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
+def test_a_registry_that_lists_nothing(open_repository: Open, before: Front, status: int) -> None:
+    """However it says so, what is attached stands in the list that is kept, and none is no error."""
+    before.troubles.append(Trouble(method="GET", path="/referrers/", status=status))
+
+    assert referrers.referrers(open_repository(before.host, "lists/none"), "sha256:" + "0" * 64) == []

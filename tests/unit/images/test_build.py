@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,36 @@ def test_the_digest_follows_the_content_and_not_the_version(
     assert first.digest == second.digest
     assert first.location != second.location
     assert third.digest != first.digest
+
+
+@pytest.mark.parametrize(
+    ("machine", "digest"),
+    [
+        ("x86_64", "sha256:4736ab42c605f3bdd9d733909d1a7a4d783e73aa29289b88dfce938de642bbd5"),
+        ("aarch64", "sha256:6053ee9e0d81a0c20f00c2c000e5e2750915d3a52d42f443ca344e704bba0b50"),
+    ],
+)
+def test_the_digest_is_what_it_always_was(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, digest: str
+) -> None:
+    """An image that is built again after an update of Accelform is the one that is deployed."""
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    store.put("layers/r/layer.tar", b"runtime")
+    layer = LayerRef(
+        key="layers/r/layer.tar",
+        digest=f"sha256:{hashlib.sha256(b'runtime').hexdigest()}",
+        size_bytes=7,
+        fingerprint="sha256:0",
+        description="a runtime",
+    )
+    for name, content in (("model.onnx", b"model"), ("bundle.json", b"{}")):
+        (tmp_path / name).write_bytes(content)
+    files = {name: tmp_path / name for name in ("model.onnx", "bundle.json")}
+    labels = {"accelform.model": "digits:1"}
+
+    image = oci.build_image(store, name="digits", version=3, model_files=files, runtime_layer=layer, labels=labels)
+
+    assert image.digest == digest
 
 
 def test_labels_become_labels_and_annotations(

@@ -14,6 +14,8 @@ import pytest
 
 from accelform.errors import ImageCorrupt, ObjectMissing, StoreLocationError
 from accelform.images import archive, layout, oci
+from accelform.images.composing import SCRATCH, NewLayer, compose
+from accelform.registry import blobs
 from accelform.store import Store
 
 
@@ -39,9 +41,11 @@ def image_of(store: Store, layer: bytes, *, layer_type: str = layout.LAYER_TYPE)
         return descriptor
 
     descriptor = keep(layer_type, layer)
-    config = layout.config_document([(descriptor, "a layer")], labels={}, python_path="/opt")
-    document = layout.manifest_document(keep(layout.CONFIG_TYPE, layout.encode(config)), [descriptor], annotations={})
-    manifest = keep(layout.MANIFEST_TYPE, layout.encode(document))
+    content = blobs.of_bytes(layer)
+    new_layer = NewLayer(descriptor=descriptor, diff_id=content.digest, description="a layer", blob=content)
+    image = compose(SCRATCH, [new_layer], labels={}, annotations={}, python_path="/opt")
+    keep(layout.CONFIG_TYPE, image.config)
+    manifest = keep(layout.MANIFEST_TYPE, image.manifest)
     return f"{store.url}/images/digits/1@{manifest.digest}"
 
 
