@@ -32,7 +32,7 @@ POOL_FAULT_POINTS = (
 )
 """Further points of a pool in a cluster; the last is in a release."""
 REGISTRY_FAULT_POINTS = ("image:after-layers", "image:after-push", "image:after-attach", "image:after-unpush")
-"""Further points of an image in a registry; the last is in a delete."""
+"""Further points of an image in a registry, of which one in a store passes the first two; the last is in a delete."""
 
 _ENGINE_NAME = "pulumi"
 
