@@ -21,3 +21,14 @@ def new_project(tmp_path: Path) -> Iterator[Projects]:
 def project(new_project: Projects) -> Project:
     """One project on the stack `edge`."""
     return new_project()
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A stack that is up, for a file's tests one after the other: each leaves it healthy, under whatever settings."""
+    projects = Projects(tmp_path_factory.mktemp("deployed"))
+    project = projects()
+    project.up()
+    yield project
+    project.destroy()
+    projects.close()

@@ -53,7 +53,7 @@ def score(project: Any, key: str, roots: bytes | None = None) -> None:
         client.score_file(picture, timeout_seconds=30)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_certificate_and_key_are_renewed_without_a_pause(project: Any, authority: trustme.CA) -> None:
     """One update in place renews certificate and primary key; the process stays, and no private key is in a state."""
     secrets = [issue(authority, project.folder)]
@@ -88,7 +88,7 @@ def test_certificate_and_key_are_renewed_without_a_pause(project: Any, authority
     project.destroy()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_tokens_are_signed_renewed_and_ended(project: Any) -> None:
     """`accelform token` gives access; after one renewal its tokens still do, after another they do not."""
     typed(project, TOKENS)

@@ -27,7 +27,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 def test_nothing_half_made_is_visible(project: Any, small_disk: Path) -> None:
     """The message names the store and the way out; the version that did not fit is invisible; more room repairs it."""
     project.configure(storage_url=str(small_disk / "store"))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("action", "points"),
     [
@@ -40,7 +40,7 @@ def test_steps_can_be_killed(project: Any, action: str, points: tuple[str, ...])
     assert _leftovers(project) == []
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_destroy_right_after_a_kill(project: Any) -> None:
     """What a killed create left is gone after destroy, though the state never heard of it."""
     assert project.up(check=False, ACCELFORM_FAULT_POINT="webservice:after-deploy").code != 0

@@ -8,38 +8,33 @@ import pytest
 from tests.support.ports import free_port
 
 
-@pytest.mark.timeout(600)
-def test_moves(project: Any) -> None:
+@pytest.mark.timeout(1800)
+def test_moves(deployed: Any) -> None:
     """Another box keeps the port; another port and key setting update; another name and a second FPGA go through."""
-    project.up()
-
-    assert _moved(project, target_name="box-two") == [
+    assert _moved(deployed, target_name="box-two") == [
         ("delete-replaced", "Webservice"),
         ("delete-replaced", "ComputeTarget"),
         ("create-replacement", "ComputeTarget"),
         ("create-replacement", "Webservice"),
     ]
-    assert not project.box.exists()
-    assert _moved(project, port=free_port(), auth_enabled=False) == [("update", "Webservice")]
-    assert _moved(project, service_name="other-name", auth_enabled=True) == [
+    assert not deployed.box.exists()
+    assert _moved(deployed, port=free_port(), auth_enabled=False) == [("update", "Webservice")]
+    assert _moved(deployed, service_name="other-name", auth_enabled=True) == [
         ("delete-replaced", "Webservice"),
         ("create-replacement", "Webservice"),
     ]
-    assert _moved(project, agent_count=2) == [("update", "ComputeTarget"), ("update", "Webservice")]
-    assert _moved(project, number_format="float32")[-1] == ("delete-replaced", "ConvertedModel")
-    project.destroy()
+    assert _moved(deployed, agent_count=2) == [("update", "ComputeTarget"), ("update", "Webservice")]
+    assert _moved(deployed, number_format="float32")[-1] == ("delete-replaced", "ConvertedModel")
 
 
-def test_forced_replacement(project: Any) -> None:
+def test_forced_replacement(deployed: Any) -> None:
     """`pulumi up --replace` of unchanged content keeps the version it finds, and the old object leaves it alone."""
-    project.up()
-    urn = f"urn:pulumi:{project.stack}::accelform::pulumi-python:dynamic/accel:Image::image"
+    urn = f"urn:pulumi:{deployed.stack}::accelform::pulumi-python:dynamic/accel:Image::image"
 
-    project.up("--replace", urn)
+    deployed.up("--replace", urn)
 
-    assert project.pulumi("preview", "--refresh", "--expect-no-changes").code == 0
-    assert project.score().returncode == 0
-    project.destroy()
+    assert deployed.pulumi("preview", "--refresh", "--expect-no-changes").code == 0
+    assert deployed.score().returncode == 0
 
 
 def _moved(project: Any, **settings: Any) -> list[tuple[str, str]]:

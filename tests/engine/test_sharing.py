@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_two_stacks_at_once(new_project: Any, tmp_path: Any) -> None:
     """Two `pulumi up` at the same time on one store both succeed, with different version numbers."""
     projects = [new_project(stack, stack=stack) for stack in ("edge-0", "edge-1")]

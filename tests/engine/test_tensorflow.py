@@ -16,7 +16,7 @@ AZURE = Path(__file__).parents[1] / "contract" / "sources" / "data" / "azure"
 PREDICTION = "classifier_1/tiny/predictions/Softmax:0"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_saved_model(project: Any) -> None:
     """Refused at preview, because no bitstream fits it; runs in emulation when asked to, under its own names."""
     if not os.environ.get("ACCELFORM_TENSORFLOW_PYTHON"):
