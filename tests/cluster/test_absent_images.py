@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.support import cluster_stacks
-from tests.support.cluster_stacks import configure, for_cluster
+from tests.support.cluster_stacks import for_cluster
 from tests.support.live_cluster import LiveCluster
 from tests.support.projects import Project, Projects
 
@@ -42,22 +42,22 @@ def test_images_that_are_not_there(cluster: LiveCluster, project: Project) -> No
 
     for name in ("base_image", "device_plugin_image"):
         was = setting(project, name)
-        configure(project, **{name: base})
+        project.configure(**{name: base})
         for command in (("preview",), ("up", "--yes", "--skip-preview")):
             told = project.pulumi(*command, check=False)
             assert told.code != 0
             assert f"{name} {base} is not there: {cluster.registry}/accelform/runtime has no {NOBODY}" in told.text
-        configure(project, **{name: was})
+        project.configure(**{name: was})
     assert version(cluster, PLUGIN) == before
 
-    configure(project, device_plugin_image=f"127.0.0.1:1/plugin@{NOBODY}", provisioning_timeout_seconds=15)
+    project.configure(device_plugin_image=f"127.0.0.1:1/plugin@{NOBODY}", provisioning_timeout_seconds=15)
     begin = time.monotonic()
     late = project.up(check=False)
     assert re.search(
         r"the device plugin on \S+ does not run \(pod \S+: image 127.0.0.1:1/plugin\S+ cannot be", late.text
     )
     assert time.monotonic() - begin < 120
-    configure(project, device_plugin_image=None, provisioning_timeout_seconds=120)
+    project.configure(device_plugin_image=None, provisioning_timeout_seconds=120)
     project.up()
     assert project.score().returncode == 0
 

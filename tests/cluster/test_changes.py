@@ -12,7 +12,7 @@ from typing import Any, Self
 import grpc
 import pytest
 from tests.support import cluster_stacks
-from tests.support.cluster_stacks import SERVICE, Calls, configure, for_cluster, wait_until
+from tests.support.cluster_stacks import SERVICE, Calls, for_cluster, wait_until
 from tests.support.live_cluster import LiveCluster
 from tests.support.projects import Project, Projects
 
@@ -73,7 +73,7 @@ def test_changes_of_a_service(cluster: LiveCluster, project: Project) -> None:
     assert project.score().returncode == 0
 
     # Another model in a pool without a free FPGA: the preview announces a pause, and after `up` everybody gets through.
-    configure(project, model_path="examples/digits/model-parity.yaml")
+    project.configure(model_path="examples/digits/model-parity.yaml")
     assert f"service '{SERVICE}' pauses: target '{POOL}' has no second FPGA" in project.pulumi("preview").text
     with Knocking(uri) as knocking, patient_calls(project) as going_on:
         project.up()
@@ -83,12 +83,12 @@ def test_changes_of_a_service(cluster: LiveCluster, project: Project) -> None:
     assert knocking.failed_since() == []
 
     # With a free one the successor comes first, and no call fails, be it repeated or not.
-    configure(project, agent_count=2, model_path="examples/digits/model.yaml")
+    project.configure(agent_count=2, model_path="examples/digits/model.yaml")
     grown = project.pulumi("preview")
     assert "pauses" not in grown.text
-    configure(project, agent_count=2, model_path="examples/digits/model-parity.yaml")
+    project.configure(agent_count=2, model_path="examples/digits/model-parity.yaml")
     project.up()
-    configure(project, model_path="examples/digits/model.yaml")
+    project.configure(model_path="examples/digits/model.yaml")
     with Knocking(uri) as knocking, patient_calls(project) as going_on:
         wait_until(lambda: going_on.models, what="answers of the model before")
         project.up()
@@ -100,16 +100,16 @@ def test_changes_of_a_service(cluster: LiveCluster, project: Project) -> None:
     # A spare FPGA that is broken is none: a pod then goes first after all, and the declaration comes back.
     spare = next(node for node in pool(cluster) if node not in nodes_with_pods(cluster))
     cluster_stacks.tell_plugin(cluster, f"accelform-fpga-{POOL}", spare, "fault", "fpga-0", "broken")
-    configure(project, model_path="examples/digits/model-parity.yaml")
+    project.configure(model_path="examples/digits/model-parity.yaml")
     assert "so a pod goes before its successor comes" in project.up().text
     assert cluster.get(DEPLOYMENT)["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     cluster_stacks.tell_plugin(cluster, f"accelform-fpga-{POOL}", spare, "heal", "fpga-0")
 
     # Pool and service shrink in one `up`, and clients keep their address.
-    configure(project, num_replicas=2)
+    project.configure(num_replicas=2)
     project.up("--refresh")
     assert len(nodes_with_pods(cluster)) == 2
-    configure(project, num_replicas=1, agent_count=1)
+    project.configure(num_replicas=1, agent_count=1)
     project.up()
     assert len(pool(cluster)) == 1
     assert nodes_with_pods(cluster) == set(pool(cluster))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.support import cluster_stacks
-from tests.support.cluster_stacks import configure, for_cluster, holding, wait_until
+from tests.support.cluster_stacks import for_cluster, holding, wait_until
 from tests.support.live_cluster import LiveCluster
 from tests.support.projects import Outcome, Project, Projects
 from tests.support.registries import registry, require
@@ -48,7 +48,7 @@ def stack(cluster: LiveCluster, tmp_path: Path) -> Iterator[Callable[..., Projec
     yield make
     for project in made:
         project.pulumi("cancel", "--yes", check=False)
-        configure(project, kubeconfig=str(cluster.kubeconfig), kube_context=cluster.context)
+        project.configure(kubeconfig=str(cluster.kubeconfig), kube_context=cluster.context)
         project.destroy(check=False)
     projects.close()
 
@@ -61,24 +61,24 @@ def test_troubles_of_a_service(cluster: LiveCluster, stack: Callable[..., Projec
     project = stack("trouble", agent_count=2, num_replicas=1)
     project.up()
 
-    configure(project, num_replicas=2, deployment_timeout_seconds=LONGEST_WAIT)
+    project.configure(num_replicas=2, deployment_timeout_seconds=LONGEST_WAIT)
     with holding(cluster, somebody(project)):
         full = project.up(check=False)
     assert_told(full, rf"1 of 2 pods scheduled; pod digits-\S+: no FPGA of pool 'trouble' is free .*{LONGEST_WAIT} s")
     assert_kept_and_repaired(project)
 
     with registry(tmp_path / "registry") as elsewhere:
-        configure(project, registry=f"{elsewhere.host}/trouble", deployment_timeout_seconds=LONGEST_WAIT)
+        project.configure(registry=f"{elsewhere.host}/trouble", deployment_timeout_seconds=LONGEST_WAIT)
         unreachable = project.up(check=False)
         told = rf"pod digits-\S+: image {elsewhere.host}/trouble/digits@sha256:\S+ cannot be pulled: .*refused"
         assert_told(unreachable, told + ".*1 pod of the last version serving meanwhile|" + told)
-        configure(project, registry=f"{cluster.registry}/trouble")
+        project.configure(registry=f"{cluster.registry}/trouble")
         assert_kept_and_repaired(project)
 
-    configure(project, memory_gb=0.03, memory_gb_limit=0.03)
+    project.configure(memory_gb=0.03, memory_gb_limit=0.03)
     small = project.up(check=False)
     assert_told(small, r"pod digits-\S+: its server .*needed more memory than memory_gb_limit")
-    configure(project, memory_gb=None, memory_gb_limit=None)
+    project.configure(memory_gb=None, memory_gb_limit=None)
     assert_kept_and_repaired(project)
 
     # Somebody takes the Deployment away behind the stack's back.
@@ -95,13 +95,13 @@ def test_no_way_to_the_cluster(cluster: LiveCluster, stack: Callable[..., Projec
     """A context that is not there, and an API server that does not answer: told in seconds, and nothing is made."""
     project = stack("nowhere")
 
-    configure(project, kube_context="no-such-context")
+    project.configure(kube_context="no-such-context")
     wrong = project.up(check=False)
     kubeconfig = yaml.safe_load(Path(cluster.kubeconfig).read_text(encoding="utf-8"))
     for row in kubeconfig["clusters"]:
         row["cluster"]["server"] = "https://127.0.0.1:1"
     (tmp_path / "gone").write_text(yaml.safe_dump(kubeconfig), encoding="utf-8")
-    configure(project, kube_context=cluster.context, kubeconfig=str(tmp_path / "gone"))
+    project.configure(kube_context=cluster.context, kubeconfig=str(tmp_path / "gone"))
     gone = project.up(check=False)
 
     assert_told(wrong, r"has no context 'no-such-context'; it has ")
@@ -174,7 +174,7 @@ def assert_kept_and_repaired(project: Project) -> None:
     assert answered.returncode == 0, answered.stderr
     kinds = [row["type"].rpartition(":")[2] for row in project.state()["resources"]]
     assert {"Deployment", "Webservice"} <= set(kinds)
-    configure(project, deployment_timeout_seconds=180)
+    project.configure(deployment_timeout_seconds=180)
     project.up()
     assert project.score().returncode == 0
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 from tests.support import cluster_stacks
-from tests.support.cluster_stacks import Calls, configure, for_cluster, wait_until
+from tests.support.cluster_stacks import Calls, for_cluster, wait_until
 from tests.support.live_cluster import LiveCluster
 from tests.support.object_snapshot import left_behind, settled_snapshot
 from tests.support.projects import Outcome, Project, Projects
@@ -65,7 +65,7 @@ def test_life_of_a_service(cluster: LiveCluster, project: Project) -> None:
     # Another first key and another certificate, while calls with the second key go on: no pod is restarted.
     running = pods(cluster)
     cluster_stacks.issue(authority, project, cluster.node_ip)
-    configure(project, primary_key_generation=2)
+    project.configure(primary_key_generation=2)
     with calls(project, outputs["secondary_key"], roots) as going_on:
         renewed = project.up()
     assert going_on.failures == []
@@ -76,7 +76,7 @@ def test_life_of_a_service(cluster: LiveCluster, project: Project) -> None:
     assert scored(project) == "3"
 
     # Another model, pod after pod, without a failed call.
-    configure(project, model_path="examples/digits/model-parity.yaml")
+    project.configure(model_path="examples/digits/model-parity.yaml")
     with calls(project, outputs["secondary_key"], roots) as going_on:
         rolled = project.up()
     assert going_on.failures == []
@@ -86,12 +86,12 @@ def test_life_of_a_service(cluster: LiveCluster, project: Project) -> None:
     assert scored(project) in ("even", "odd")
 
     # More replicas than the pool has FPGAs are refused at preview; with a larger pool they come.
-    configure(project, num_replicas=3)
+    project.configure(num_replicas=3)
     refused = project.pulumi("preview", check=False)
     assert refused.code == 1
     assert f"asks for 3 replicas, one FPGA each, but '{POOL}' has 2" in refused.text
     running = pods(cluster)
-    configure(project, agent_count=4)
+    project.configure(agent_count=4)
     project.up()
     assert set(running) < set(pods(cluster))
     assert len(pods(cluster)) == 3

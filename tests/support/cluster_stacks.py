@@ -17,7 +17,6 @@ from typing import Any, Self
 
 import pytest
 import trustme
-import yaml
 from tests.support.live_cluster import REGISTRY_VARIABLE, LiveCluster
 from tests.support.projects import Project
 from tests.support.waiting import wait_for
@@ -32,26 +31,11 @@ QUIET = 60_000
 """Milliseconds that a call may wait: test machines are slow, and that is not what is tested."""
 
 
-def configure(project: Project, **values: Any) -> None:
-    """Writes settings into the stack's file; None takes one out. Faster than a `pulumi config set` for each."""
-    path = project.folder / "stacks" / f"Pulumi.{project.stack}.yaml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    config = content.setdefault("config", {})
-    for name, value in values.items():
-        config.pop(f"accelform:{name}", None)
-        if value is not None:
-            config[f"accelform:{name}"] = str(value) if isinstance(value, int | float) else value
-        if isinstance(value, bool):
-            config[f"accelform:{name}"] = value
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-
-
 def for_cluster(project: Project, cluster: LiveCluster, *, base: str, name: str, **changes: Any) -> None:
     """Configures the stack for `cluster`; `name` is its pool's, its workspace's and part of its namespace's."""
     folders = [str(cluster.plugin_folder), project.environment["PATH"]]
     project.environment["PATH"] = os.pathsep.join(folders)
-    configure(
-        project,
+    project.configure(
         **{
             "kubeconfig": str(cluster.kubeconfig),
             "kube_context": cluster.context,
@@ -81,7 +65,7 @@ def issue(authority: trustme.CA, project: Project, host: str) -> None:
     leaf = authority.issue_cert(host)
     (project.folder / "cert.pem").write_bytes(b"".join(part.bytes() for part in leaf.cert_chain_pems))
     leaf.private_key_pem.write_to_path(project.folder / "key.pem")
-    configure(project, ssl_enabled=True, ssl_cert_pem_file="cert.pem", ssl_key_pem_file="key.pem", ssl_cname=host)
+    project.configure(ssl_enabled=True, ssl_cert_pem_file="cert.pem", ssl_key_pem_file="key.pem", ssl_cname=host)
 
 
 @dataclass

@@ -84,12 +84,17 @@ class Project:
         return self.pulumi("destroy", "--yes", "--skip-preview", **options)
 
     def configure(self, **values: Any) -> None:
-        """Writes values into the stack's file as `pulumi config set` would, which takes half a second for each."""
+        """Writes values into the stack's file as `pulumi config set` would, which takes half a second for each.
+
+        None takes one out.
+        """
         path = self.folder / "stacks" / f"Pulumi.{self.stack}.yaml"
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         config = content.setdefault("config", {})
         for name, value in values.items():
             config[f"accelform:{name}"] = value if isinstance(value, str | dict | list) else json.dumps(value)
+            if value is None:
+                del config[f"accelform:{name}"]
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def outputs(self) -> dict[str, Any]:
