@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,13 @@ def run() -> dict[str, Any]:
         for name, family in FAMILIES.items():
             folder = Path(temporary) / name
             folder.mkdir()
-            np.savez(folder / "weights.npz", **load(SeededWeights(seed=0), folder=folder, family=family))
+            np.savez(
+                folder / "weights.npz", allow_pickle=False, **load(SeededWeights(seed=0), folder=folder, family=family)
+            )
             (folder / "model.yaml").write_text(f"featurizer: {name}\nweights: {{source: file, path: weights.npz}}\n")
             measured = [_convert(folder) for _ in range(ROUNDS)]
             network = family.network()
-            times = [timed(lambda network=network: forecast(network, number_format=FORMAT)) for _ in range(FORECASTS)]
+            times = [timed(partial(forecast, network, number_format=FORMAT)) for _ in range(FORECASTS)]
             estimate = forecast(network, number_format=FORMAT)
             rows[name] = {
                 "conversion": summarise([seconds for seconds, _ in measured]).as_dict(),

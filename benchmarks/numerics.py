@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def run() -> dict[str, Any]:
         def convert(number_format: str) -> None:
             paths[number_format] = converted(Path(folder), number_format)
 
-        conversion = {name: round(timed(lambda name=name: convert(name)), 2) for name in (FORMAT, "float32")}
+        conversion = {name: round(timed(partial(convert, name)), 2) for name in (FORMAT, "float32")}
         devices = {name: Fpga(path, threads=THREADS, engine="onnxruntime") for name, path in paths.items()}
         skipped = {}
         try:

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _ours(folder: Path, skipped: dict[str, str]) -> dict[str, Callable[[], objec
             devices[label] = Fpga(bundle, threads=THREADS, engine=engine)
         except Exception as error:  # the native engine where there is no compiler: told, and the rest is measured
             skipped[label] = str(error)
-    return {label: lambda device=device: device.run(pixels) for label, device in devices.items()}
+    return {label: partial(device.run, pixels) for label, device in devices.items()}
 
 
 def _prepare(folder: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -172,7 +172,7 @@ def _packages_in(lock: Path) -> int:
 def _runs(environment: Path, question: str) -> bool:
     """Tell whether the environment's interpreter answers a question with True."""
     try:
-        command = [environment / "bin" / "python", "-I", "-c", question]
+        command = [str(environment / "bin" / "python"), "-I", "-c", question]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.SubprocessError):
         return False

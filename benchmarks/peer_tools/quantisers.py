@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +74,7 @@ def tool_version(name: str) -> str:
     return version(name)
 
 
-def _quark_operators() -> object:
+def _quark_operators() -> Any:
     _quiet()
     import torch
     from quark.onnx.operators import custom_ops  # noqa: F401  its import loads the operators

@@ -31,7 +31,8 @@ def _normal(fmt: NumberFormat, random: np.random.Generator) -> np.ndarray:
 
 
 def _relu(fmt: NumberFormat, random: np.random.Generator) -> np.ndarray:
-    return np.maximum(_normal(fmt, random), np.float32(0))
+    rectified: np.ndarray = np.maximum(_normal(fmt, random), np.float32(0))
+    return rectified
 
 
 def _spread(fmt: NumberFormat, random: np.random.Generator) -> np.ndarray:

@@ -24,8 +24,7 @@ class Pipeline:
 
     def __init__(self, model: Path, threads: int) -> None:
         """Opens the graph and runs it, so that the first call finds memory and threads in place."""
-        arrays = {path.name: path.read_bytes() for path in model.parent.glob("*.npz")}
-        self.session = open_session(model.read_bytes(), threads, files=arrays)
+        self.session = open_session(model, threads)
         expected = self.session.get_inputs()[0]
         self.input = expected.name
         self.outputs = [self.session.get_outputs()[0].name]

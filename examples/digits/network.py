@@ -111,7 +111,7 @@ class Network:
             self.variables[f"{SCOPE}/{name}/{part}"]
             for part in ("weights", *(f"BatchNorm/{p}" for p in ("gamma", "beta", "moving_mean", "moving_variance")))
         )
-        padding = "SAME"
+        padding: str | list[list[int]] = "SAME"
         if stride > 1:
             before = (weights.shape[0] - 1) // 2
             sides = [before, weights.shape[0] - 1 - before]

@@ -118,7 +118,8 @@ def augment(image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     moved = ndimage.affine_transform(image.astype(np.float32), matrix, offset, order=3, mode="constant")
     contrast = random.uniform(0.8, 1.15)
     noise = random.normal(0.0, 6.0, image.shape)
-    return np.clip(np.rint(moved * contrast + noise * (moved > 4)), 0, 255).astype(np.float32)
+    grey: np.ndarray = np.clip(np.rint(moved * contrast + noise * (moved > 4)), 0, 255).astype(np.float32)
+    return grey
 
 
 def preprocess(images: tf.Tensor) -> tf.Tensor:
@@ -163,8 +164,8 @@ def export_classes(network: Network, folder: Path) -> None:
     arrays = {name: variable.numpy() for name, variable in network.variables.items()}
     head = {name: value for name, value in arrays.items() if "/logits/" in name}
     body = {name: value for name, value in arrays.items() if "/logits/" not in name}
-    np.savez_compressed(folder / "featurizer.npz", **body)
-    np.savez_compressed(folder / "classifier.npz", **head)
+    np.savez_compressed(folder / "featurizer.npz", allow_pickle=False, **body)
+    np.savez_compressed(folder / "classifier.npz", allow_pickle=False, **head)
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in range(dataset.CLASSES)))
 
 
@@ -181,7 +182,9 @@ def export_parity(network: Network, images: np.ndarray, labels: np.ndarray, fold
         print(f"parity, {mode}: {right.sum()} of {len(right)} held-out images right, {right.mean():.2%}", flush=True)
     arrays = {f"{SCOPE}/logits/weights": weights[None, None], f"{SCOPE}/logits/biases": biases}
     np.savez_compressed(
-        folder / "classifier-parity.npz", **{name: array.astype(np.float32) for name, array in arrays.items()}
+        folder / "classifier-parity.npz",
+        allow_pickle=False,
+        **{name: array.astype(np.float32) for name, array in arrays.items()},
     )
     (folder / "labels-parity.txt").write_text("".join(f"{label}\n" for label in PARITY))
 

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +125,20 @@ def test_pods_and_services(cluster: LiveCluster, namespace: str, image: str) -> 
         except OSError:
             return False
 
+    def always_answers(url: str) -> bool:
+        return all(answers(url) for _ in range(8))
+
+    def ended_of(node: str) -> set[str]:
+        return {phase(cluster, f"ask-{node}")} - {"Pending", "Running"}
+
     for url in urls:
         # Often enough for each pod to have its turn.
-        eventually(f"answers from {url}", lambda url=url: all(answers(url) for _ in range(8)), 30)
+        eventually(f"answers from {url}", partial(always_answers, url), 30)
     for node in cluster.nodes:
         ask = ["/usr/bin/python3", "-c", ASK, *urls]
         cluster.request("POST", PODS, pod(f"ask-{node}", image, ask, app="ask", nodeName=node))
     for node in cluster.nodes:
-        ended = eventually("the answer", lambda node=node: {phase(cluster, f"ask-{node}")} - {"Pending", "Running"})
+        ended = eventually("the answer", partial(ended_of, node))
         assert ended == {"Succeeded"}, log(cluster, f"ask-{node}")
 
 
@@ -148,7 +155,7 @@ def test_a_registry_with_password_and_certificate(cluster: LiveCluster, namespac
     }
     cluster.request("POST", f"/api/v1/namespaces/{namespace}/secrets", secret)
     cluster.request("POST", PODS, pod("without", reference, ["/bin/true"], nodeName="node-2"))
-    login_by = {"imagePullSecrets": [{"name": "login"}]}
+    login_by: Any = {"imagePullSecrets": [{"name": "login"}]}
     cluster.request("POST", PODS, pod("with", reference, ["/bin/true"], nodeName="node-1", **login_by))
     eventually("the pull", lambda: phase(cluster, "with") == "Succeeded")
 
@@ -187,7 +194,7 @@ def test_simulated_nodes(cluster: LiveCluster) -> None:
 
 
 @pytest.fixture
-def look(cluster: LiveCluster, folder: Path) -> Callable[[], dict[str, object]]:
+def look(cluster: LiveCluster, folder: Path) -> Callable[[], dict[str, Any]]:
     """Looks at what a second cluster could leave on this machine."""
     assert cluster.own
     return lambda: machine_state(folder)

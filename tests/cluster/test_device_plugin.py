@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def image(cluster: LiveCluster, nodes: tuple[str, str], base_image: str) -> Iter
                 created.append(f"{paths[manifest['kind']]}/{manifest['metadata']['name']}")
         cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         for node in nodes:
-            wait_until(lambda node=node: allocatable(cluster, node) == 1, what=f"an FPGA of {node}", within_seconds=120)
+            wait_until(partial(shows, cluster, node, 1), what=f"an FPGA of {node}", within_seconds=120)
         yield base_image
         for node in nodes:
             in_plugin(cluster, node, "heal", "fpga-0")
@@ -101,7 +102,7 @@ def image(cluster: LiveCluster, nodes: tuple[str, str], base_image: str) -> Iter
             cluster.request("DELETE", path)
         for node in nodes:
             label(cluster, node, None)
-            wait_until(lambda node=node: allocatable(cluster, node) == 0, what=f"{node} without FPGAs")
+            wait_until(partial(shows, cluster, node, 0), what=f"{node} without FPGAs")
         wait_until(lambda: gone(cluster, f"/api/v1/namespaces/{PLUGIN_NAMESPACE}"), what="the end of the plugin")
         wait_until(lambda: gone(cluster, f"/api/v1/namespaces/{NAMESPACE}"), what="the end of the pods")
 
@@ -120,6 +121,10 @@ def gone(cluster: LiveCluster, path: str) -> bool:
 
 def allocatable(cluster: LiveCluster, node: str) -> int:
     return int(cluster.get(f"/api/v1/nodes/{node}")["status"]["allocatable"].get(RESOURCE, "0"))
+
+
+def shows(cluster: LiveCluster, node: str, count: int) -> bool:
+    return allocatable(cluster, node) == count
 
 
 def capacity(cluster: LiveCluster, node: str) -> int:

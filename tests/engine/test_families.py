@@ -54,8 +54,8 @@ def test_specifications(project: Any) -> None:
                     pictures = np.array([picture], dtype=np.object_)
                     _assert_proven(client, {IMAGE_TENSOR: pictures}, answer.outputs, name)
         tensors = [family.prediction_tensor] if family.prediction_tensor else list(family.feature_tensors)
-        for number_format, answer in answers.items():
-            assert set(answer) == set(tensors), f"{name} in {number_format} answers under its TensorFlow names"
+        for number_format, given in answers.items():
+            assert set(given) == set(tensors), f"{name} in {number_format} answers under its TensorFlow names"
         rounded = [not np.array_equal(answers["bw-a10-cnn"][tensor], answers["float32"][tensor]) for tensor in tensors]
         assert any(rounded), f"{name} is served in block floating point"
     project.destroy()

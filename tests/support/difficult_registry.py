@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 _OF_ONE_CONNECTION = ("connection", "transfer-encoding", "content-length", "date", "server")
 
@@ -75,7 +76,7 @@ class Front:
         """Of the requests so far whose path has `path` in it."""
         return [request.method for request in self.asked if re.search(path, request.path)]
 
-    def put_off(self, seconds: int, *, as_a_date: bool = False, **which: str) -> None:
+    def put_off(self, seconds: int, *, as_a_date: bool = False, **which: Any) -> None:
         """One request is told to come again in `seconds`, and so is everything until then."""
         later = email.utils.formatdate(math.ceil(time.time()) + seconds, usegmt=True) if as_a_date else str(seconds)
         self.troubles.append(Trouble(status=429, headers={"Retry-After": later}, times=1, **which))

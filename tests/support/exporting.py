@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -100,7 +101,7 @@ class Exporter:
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._count = 0
 
-    def constant(self, array: np.ndarray) -> str:
+    def constant(self, array: npt.ArrayLike) -> str:
         self._count += 1
         name = f"const_{self._count}"
         self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)

@@ -271,7 +271,7 @@ class RawConnection:
 
     def decoded(self, block: bytes) -> list[tuple[str, str]]:
         """The fields of a header block; every block has to come by here, in order."""
-        return list(self._decoder.decode(block))
+        return list(self._decoder.decode(block))  # type: ignore[arg-type]  # they are str, whatever hpack declares
 
     def end(self, seconds: float | None = None) -> int | None:
         """Reads until the peer hangs up; the error code of its GOAWAY, if it said one."""

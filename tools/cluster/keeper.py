@@ -102,7 +102,7 @@ class Keeper:
             self.running[program.name] = os.posix_spawnp(
                 command[0],
                 command,
-                self._environment(program.name) | program.environment,
+                {**self._environment(program.name), **program.environment},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, log.fileno(), 1),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tools.fuzz import sanitised
@@ -27,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("targets", nargs="*", help=f"of {', '.join((*sanitised.FLAGS, *TARGETS))}; all of them")
     wanted = parser.parse_args(arguments)
     known: dict[str, Callable[[], bool]] = {
-        **{name: lambda name=name: _engine(name, wanted) for name in sanitised.FLAGS},
-        **{name: lambda name=name: _worker(name, wanted) for name in TARGETS},
+        **{name: partial(_engine, name, wanted) for name in sanitised.FLAGS},
+        **{name: partial(_worker, name, wanted) for name in TARGETS},
     }
     if unknown := set(wanted.targets) - known.keys():
         parser.error(f"there is no target {', '.join(sorted(unknown))}; there are {', '.join(known)}")

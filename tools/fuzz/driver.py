@@ -23,7 +23,8 @@ def instrumented(name: str) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext()
     import atheris
 
-    return atheris.instrument_imports(include=["accelform_runtime"])
+    instrumenting: contextlib.AbstractContextManager[Any] = atheris.instrument_imports(include=["accelform_runtime"])
+    return instrumenting
 
 
 def held_to_memory(check: Check) -> Check:

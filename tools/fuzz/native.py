@@ -16,7 +16,7 @@ import numpy as np
 from accelform_runtime.native.library import load
 from accelform_runtime.native.plan import plan
 from accelform_runtime.native.program import Program
-from accelform_runtime.native.records import BlocksRecord, OpRecord, ProgramRecord, ViewRecord
+from accelform_runtime.native.records import Backend, BlocksRecord, OpRecord, ProgramRecord, ViewRecord
 from accelform_runtime.network.network import Network, Output
 from accelform_runtime.network.packed import Packed, pack_parameters
 from accelform_runtime.network.parameters import StepArrays
@@ -99,7 +99,7 @@ def damaged(rounds: int, seed: int, library: Path | None = None) -> Iterator[str
     arrays = [packed(net, fmt) for fmt in formats]
     for number in range(rounds):
         fmt = formats[number % len(formats)]
-        backend = int(rng.integers(1, load().accelform_backend() + 1))
+        backend = Backend(int(rng.integers(1, load().accelform_backend() + 1)))
         keep = bool(rng.integers(0, 2))
         own = arrays[number % len(formats)]
         program = Program(plan(net, fmt, keep=keep), own, fmt, threads=1 + number % 3, backend=backend)
@@ -113,9 +113,10 @@ def mismatched(library: Path | None = None) -> Iterator[tuple[str, str]]:
     net = network(7, 9, 3)
     for profile in PROFILES:
         fmt = load_profile(profile)
-        count = Program(plan(net, fmt, keep=True), packed(net, fmt), fmt, threads=1, backend=0).record.view_count
+        sound = Program(plan(net, fmt, keep=True), packed(net, fmt), fmt, threads=1, backend=Backend.ANY)
+        count = sound.record.view_count
         for number in range(count):
-            program = Program(plan(net, fmt, keep=True), packed(net, fmt), fmt, threads=2, backend=0)
+            program = Program(plan(net, fmt, keep=True), packed(net, fmt), fmt, threads=2, backend=Backend.ANY)
             record = program.record
             record.views[number].is_float = not record.views[number].is_float
             used = {record.ops[op].kind for op in range(record.op_count) if number in _results(record.ops[op])}
@@ -180,7 +181,7 @@ def shapes(library: Path | None = None) -> None:
         net = network(height + 1, width + 1, channels)
         for profile in PROFILES:
             fmt = load_profile(profile)
-            for backend in range(1, load().accelform_backend() + 1):
+            for backend in map(Backend, range(1, load().accelform_backend() + 1)):
                 program = Program(
                     plan(net, fmt, keep=number % 2 == 1), packed(net, fmt), fmt, threads=1 + number % 3, backend=backend
                 )

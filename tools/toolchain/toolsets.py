@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.progress import StepFailed, elapsed, say
+from tools.sources import PROJECT
 from tools.toolchain.cache import cache_root, complete, install_executables, locked
 from tools.toolchain.gobuild import BUILD_FLAGS, build_packages, check_go
-from tools.toolchain.pins import MODULES, PROJECT
+from tools.toolchain.pins import MODULES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from benchmarks.serving_peers.pipeline import Pipeline, port
@@ -14,7 +15,7 @@ def main() -> None:
     """Serves one model: an encoded image as a row of UINT8, or the tensor as FP32; no batching."""
     pipeline = Pipeline.from_environment()
 
-    def infer(requests: list) -> list:
+    def infer(requests: list[Any]) -> list[Any]:
         answers = []
         for request in requests:
             value = request["value"]

@@ -31,11 +31,11 @@ def real_client(pauses: list[float]) -> Any:
     webservice.AksWebservice = object  # type: ignore[attr-defined]
     for name in ("azureml.core", "azureml.core.webservice"):
         sys.modules[name] = types.ModuleType(name)
-        sys.modules[name].__path__ = []  # type: ignore[attr-defined]
+        sys.modules[name].__path__ = []
     sys.modules[webservice.__name__] = webservice
     package = types.ModuleType("azureml.accel")  # its __init__ wants all of azureml-core
     folder = Path(next(iter(importlib.import_module("azureml").__path__))) / "accel"
-    package.__path__ = [str(folder)]  # type: ignore[attr-defined]
+    package.__path__ = [str(folder)]
     sys.modules[package.__name__] = package
     client = importlib.import_module("azureml.accel._client")
     client.time = types.SimpleNamespace(sleep=pauses.append)  # type: ignore[attr-defined]

@@ -97,7 +97,7 @@ class BrainwaveClient:
         return tensors.to_numpy(self.score_tensor(data, [1], types_pb2.DT_STRING, timeout))[0]
 
     def score_tensor(
-        self, data: bytes, shape: Sequence[int], dtype: int, timeout: float = 10.0
+        self, data: bytes, shape: Sequence[int], dtype: Any, timeout: float = 10.0
     ) -> tensor_pb2.TensorProto:
         """The answer as it came; the bytes always go as a string, whatever the type says."""
         tensor = bytes_tensor([data], shape)

@@ -164,7 +164,7 @@ def test_untrusted_certificate(score, server, picture):
 def test_stand_in_checks_its_arguments():
     """An address is needed."""
     with pytest.raises(ValueError, match="address"):
-        AccelClient(None, pause=lambda _: None)  # type: ignore[arg-type]
+        AccelClient(None, pause=lambda _: None)
 
 
 class TestOlderClient:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.ports import free_port
@@ -40,7 +41,7 @@ class Image:
     """An image of these tests; `unpacked` counts how often its content was written."""
 
     label: str
-    behaviour: dict[str, object]
+    behaviour: dict[str, Any]
     unpacked: int = 0
     before_end: Callable[[], None] = field(default=lambda: None)
 

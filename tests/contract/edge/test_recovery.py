@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -238,7 +239,7 @@ def _assert_tidy(bench, image) -> None:
     assert sorted(bench.processes()) == sorted([bench.server(), bench.supervisor()])
 
 
-def behave(bench, image, **behaviour: object) -> None:
+def behave(bench, image, **behaviour: Any) -> None:
     """What the service's next server does."""
     model = bench.layout.image("digits", image.digest) / "rootfs" / "model" / "behaviour.json"
     model.write_text(json.dumps({"label": image.label, **behaviour}))

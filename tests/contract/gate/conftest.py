@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,9 @@ class Cluster:
         assert kind is DEPLOYMENTS
         return copy.deepcopy(self.seen.get("deployment"))
 
-    def list(self, kind: Kind, *, namespace: str = "", label_selector: str = "", field_selector: str = "") -> list[Any]:
+    def list(
+        self, kind: Kind, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
+    ) -> Sequence[Any]:
         if kind is NODES:
             status = {
                 "conditions": [{"type": "Ready", "status": "True"}],
@@ -74,7 +76,7 @@ class Cluster:
 
     def log(
         self, pod: str, *, namespace: str, container: str = "", previous: bool = False, lines: int = 50
-    ) -> list[str]:
+    ) -> Sequence[str]:
         return self.words if previous else []
 
 

@@ -7,6 +7,7 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -114,7 +115,7 @@ TAKEN = {
 }
 
 
-def ask(target, data: bytes) -> tuple[StatusCode, object]:
+def ask(target, data: bytes) -> tuple[StatusCode, Any]:
     """The call's status, and its response when there is one; the worker's memory is bounded."""
     process = worker(target)
     before = process.forget_peak()

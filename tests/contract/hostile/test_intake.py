@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 import zlib
+from collections.abc import Callable
 
 import grpc
 import pytest
@@ -183,7 +184,8 @@ SHORT_ONLY = {
 def test_requests_without_pictures_are_short(target, method, packing):
     """More than 64 KiB to reload, for status or for metadata is refused unread, however short it is packed."""
     message = SHORT_ONLY[method]
-    packed = {"": bytes, "gzip": gzip.compress, "deflate": deflated}[packing](message)
+    pack: dict[str, Callable[[bytes], bytes]] = {"": bytes, "gzip": gzip.compress, "deflate": deflated}
+    packed = pack[packing](message)
     metadata = (*KEY, *((("grpc-encoding", packing),) if packing else ()))
     with bounded(target, 16), RawConnection(target.port, timeout=30) as connection:
         stream, head = connection.head(method, metadata)
@@ -233,10 +235,10 @@ def test_packed_messages_count_by_what_they_become(target):
 @pytest.mark.parametrize("packing", ["gzip", "deflate", "identity"])
 def test_packings(target, question, packing):
     """gzip and deflate are taken, by gRPC's own client too."""
-    pack = {"gzip": gzip.compress, "deflate": deflated, "identity": bytes}[packing]
+    pack: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": deflated, "identity": bytes}
     with RawConnection(target.port) as connection:
         metadata = (("grpc-encoding", packing), *KEY)
-        message = message_of(pack(question), compressed=int(packing != "identity"))
+        message = message_of(pack[packing](question), compressed=int(packing != "identity"))
         assert connection.outcome(connection.call(PREDICT, message, metadata)).status == 0
     kinds = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
     kind = kinds.get(packing, grpc.Compression.NoCompression)

@@ -12,7 +12,7 @@ FAILS_ABOVE = 200
 
 def failing_model() -> bytes:
     """Softmax over a projection of the mean colour, which is reshaped to four values where red is above the limit."""
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "axes": np.array([1, 2], np.int64),
         "red": np.array([0], np.int64),
         "limit": np.array([[FAILS_ABOVE]], np.float32),

@@ -46,7 +46,7 @@ def tiny_model() -> bytes:
     not at all for an image without red. A grey image takes no time either: servers warm up with one at each start.
     """
     random = np.random.default_rng(7)
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "projection": random.normal(size=(3, CLASSES)).astype(np.float32),
         "matrix": (np.eye(128) + random.normal(size=(128, 128)) * 1e-4).astype(np.float32),
         "nothing": np.zeros((128, 128), np.float32),

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -186,7 +187,7 @@ def test_client_certificates(start, image, tmp_path, eventually):
     )
     listening = eventually(lambda: own.events("listening"), "the port")[0]
     eventually(lambda: own.events("serving"), "the model")
-    known = {"use_ssl": True, "access_token": PRIMARY, "root_certificates": authority.cert_pem.bytes()}
+    known: dict[str, Any] = {"use_ssl": True, "access_token": PRIMARY, "root_certificates": authority.cert_pem.bytes()}
     shown = files["client"].private_key_and_cert_chain_pem.bytes()
 
     with PredictionClient(

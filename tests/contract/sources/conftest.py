@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ def _own_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def tensorflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def tensorflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter that has TensorFlow; the imports of one module's tests are kept together."""
     if not os.environ.get(TENSORFLOW):
         pytest.skip(f"needs TensorFlow: run `make tensorflow`, or set {TENSORFLOW}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ EXPECTED = {"tf1": "tf1", "frozen.pb": "tf1", "tf2": "keras", "tiny.keras": "ker
 
 
 @pytest.fixture(scope="module")
-def imports(tensorflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def imports(tensorflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("imports")
 
 

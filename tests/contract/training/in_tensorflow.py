@@ -95,9 +95,9 @@ def _tricky(random: np.random.RandomState) -> list[np.ndarray]:
     return [
         np.where(np.isfinite(any_bits), any_bits, np.float32(0)),
         (random.randn(*shape) * np.ldexp(1.0, random.randint(-20, 17, (12, 1, 1)))).astype(np.float32),
-        np.nextafter(powers, np.float32(0)) * random.choice(np.float32([-1, 1]), shape),
+        np.nextafter(powers, np.float32(0)) * random.choice(np.array([-1, 1], np.float32), shape),
         (random.randint(-600, 600, shape) * np.ldexp(0.5, random.randint(-8, 8, (12, 1, 1)))).astype(np.float32),
-        np.zeros(shape, np.float32) * random.choice(np.float32([-1, 1]), shape),
+        np.zeros(shape, np.float32) * random.choice(np.array([-1, 1], np.float32), shape),
         (random.randint(-300, 300, shape) * 2.0**-129).astype(np.float32),
     ]
 

@@ -79,7 +79,7 @@ def test_featurizers_share_weights_by_name_and_become_models(check: Check) -> No
     assert isinstance(spec.weights, FileWeights)
     assert spec.weights.width_divisor == NARROW
     assert len(load(spec.weights, folder=folder, family=RESNET)) == 265
-    classifier = load_classifier(spec.classifier, folder=folder, family=RESNET, width_divisor=NARROW)  # type: ignore[arg-type]
+    classifier = load_classifier(spec.classifier, folder=folder, family=RESNET, width_divisor=NARROW)
     assert [array.shape for array in classifier.values()] == [(1, 1, 64, 7), (7,)]
 
 

@@ -274,7 +274,7 @@ def test_large_texts(tensor_worker, form):
         else answer["outputs"]["output_alias"]
     )
     response = predict_pb2.PredictResponse.FromString(bytes(known.body))
-    assert np.array_equal(np.float32(rows), tensors.to_numpy(response.outputs["output_alias"]))
+    assert np.array_equal(np.array(rows, np.float32), tensors.to_numpy(response.outputs["output_alias"]))
     assert children(tensor_worker.process.pid)
 
 

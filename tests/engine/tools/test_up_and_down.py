@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.ports import free_port
@@ -186,7 +187,7 @@ def test_down_and_env_need_only_what_up_left(checkout: Checkout, tmp_path: Path)
             file.write("# moved\n")
     stamp = checkout.folder / ".venv" / "accelform-stamp"
     before = stamp.read_bytes()
-    bare = {
+    bare: dict[str, Any] = {
         "PATH": str(programs),
         "XDG_CACHE_HOME": "/dev/null",
         "HOME": "/dev/null",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_form_holds_the_value() -> None:
     """A parser of forms finds the value's bytes as they are."""
     head = f"Content-Type: {payloads.FORM}\r\n\r\n".encode()
 
-    parts = email.message_from_bytes(head + payloads.form(IMAGE)).get_payload()
+    parts: Any = email.message_from_bytes(head + payloads.form(IMAGE)).get_payload()
 
     assert [part.get_payload(decode=True) for part in parts] == [IMAGE.value]
     assert parts[0].get_filename() == "value"

@@ -24,8 +24,8 @@ def test_layers_fit_80_columns(family: str, capsys: pytest.CaptureFixture[str]) 
     """No line of a layer is longer, and every layer keeps a name of its own."""
     assert main(["estimate", family, "--layers"]) == 0
     text = capsys.readouterr().out
-    _, rows = text.split("\nconvolution")
-    rows = rows.split("\n\nWhere")[0].splitlines()[1:]
+    _, table = text.split("\nconvolution")
+    rows = table.split("\n\nWhere")[0].splitlines()[1:]
 
     assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith(("latency", "weights")))
     assert len({row.split()[0] for row in rows}) == len(rows) > 10

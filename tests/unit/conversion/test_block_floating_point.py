@@ -26,7 +26,7 @@ FLOAT16_LIKE = st.floats(-65504, 65504, width=32)
 def model(channels: int, fmt: NumberFormat, *, non_negative: bool) -> onnx.ModelProto:
     writer = GraphWriter()
     output = quantise_maps(writer, "maps", channels=channels, fmt=fmt, non_negative=non_negative, name="quantised")
-    shape = [1, channels, "height", "width"]
+    shape: list[int | str | None] = [1, channels, "height", "width"]
     return writer.model(
         name="quantiser",
         inputs=[tensor_value("maps", FLOAT, shape)],

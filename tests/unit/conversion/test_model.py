@@ -43,13 +43,13 @@ def split() -> SplitModel:
         "front",
         [helper.make_node("Mul", ["given:0", "factor"], ["net/stem/Relu_1"]),
          helper.make_node("Identity", ["net/stem/Relu_1"], ["image:0"])],
-        {"given:0": shape}, {"image:0": shape}, factor=np.float32(0.5),
+        {"given:0": shape}, {"image:0": shape}, factor=np.array(0.5, np.float32),
     )  # fmt: skip
     head = graph(
         "head",
         [helper.make_node("Mul", [TENSORS[2], "net/stem/biases"], ["net/stem/Relu_1"]),
          helper.make_node("Identity", ["net/stem/Relu_1"], ["answer:0"])],
-        {TENSORS[2]: [1, 1, 1, 10]}, {"answer:0": [1, 1, 1, 10]}, **{"net/stem/biases": np.float32(2)},
+        {TENSORS[2]: [1, 1, 1, 10]}, {"answer:0": [1, 1, 1, 10]}, **{"net/stem/biases": np.array(2, np.float32)},
     )  # fmt: skip
     return SplitModel(
         network=network,

@@ -135,7 +135,7 @@ def test_a_plain_image_by_hand() -> None:
     result = run(image)
 
     assert result.shape == (224, 224, 3)
-    assert np.unique(result.reshape(-1, 3), axis=0).tolist() == [(np.float32([200, 100, 0]) - MEANS).tolist()]
+    assert np.unique(result.reshape(-1, 3), axis=0).tolist() == [(np.array([200, 100, 0], np.float32) - MEANS).tolist()]
 
 
 def test_no_half_pixel_shift() -> None:

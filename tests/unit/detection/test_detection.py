@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,8 +43,8 @@ def probability(score: float, *, classes: int = 20) -> float:
     return math.exp(score) / (math.exp(score) + others)
 
 
-def only(outputs: Outputs, **settings: object) -> Detections:
-    (found,) = detect(outputs, **settings)  # type: ignore[arg-type]
+def only(outputs: Outputs, **settings: Any) -> Detections:
+    (found,) = detect(outputs, **settings)
     return found
 
 
@@ -238,7 +239,7 @@ def test_equal_scores_keep_their_order() -> None:
         ({"classes": (0, 21)}, "class 0 is not one of 1 to 20; class 21 is not one of 1 to 20"),
     ],
 )
-def test_settings_out_of_range(settings: dict[str, object], problem: str) -> None:
+def test_settings_out_of_range(settings: dict[str, Any], problem: str) -> None:
     """Each is named with what is allowed."""
     with pytest.raises(DetectionInvalid, match=problem):
         only(nothing(), **settings)

@@ -111,7 +111,7 @@ def test_densenet_normalises_before_it_convolves(networks: dict[str, Network]) -
     assert network.by_name[block] == Concat(
         name=block, inputs=("densenet121/dense_block2/conv_block2", f"{block}/x2/Conv")
     )
-    assert network.by_name["densenet121/conv1"].batch_norm.scope == "densenet121/BatchNorm"  # type: ignore[union-attr]
+    assert network.by_name["densenet121/conv1"].batch_norm.scope == "densenet121/BatchNorm"
     assert sum(isinstance(step, AveragePool) for step in network.steps) == 3
 
 

@@ -26,7 +26,7 @@ class GivenConfig(pulumi.Config):
         values = {name: row["default"] for name, row in DECLARED.items()} | changes
         self._texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
-    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
+    def get(self, key: str, default: str | None = None) -> str | None:
         return self._texts.get(key, default)
 
     def get_secret(self, key: str, default: str | None = None) -> Any:

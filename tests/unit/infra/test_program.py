@@ -39,8 +39,8 @@ class Recorder(pulumi.runtime.Mocks):
         }
         return args.name, {**args.inputs, **told}
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
-        return {}
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], None]:
+        return {}, None
 
     def of(self, kind: str, name: str | None = None) -> dict[str, Any]:
         """The inputs of the one resource whose type ends so."""

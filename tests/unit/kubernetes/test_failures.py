@@ -91,7 +91,7 @@ def test_an_answer_that_is_no_status() -> None:
         (OSError("Name or service not known"), "its name cannot be resolved"),
         (OSError("something else"), "something else"),
         (
-            urllib3.exceptions.MaxRetryError(None, "/", OSError("timed out")),  # type: ignore[arg-type]
+            urllib3.exceptions.MaxRetryError(None, "/", OSError("timed out")),
             "it did not answer in time",
         ),
     ],

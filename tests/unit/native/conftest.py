@@ -7,7 +7,7 @@ from tools.fuzz import sanitised
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    wanted = {item.callspec.params["sanitiser"] for item in session.items if _is_sanitised(item)}
+    wanted = {item.callspec.params["sanitiser"] for item in session.items if _is_sanitised(item)}  # type: ignore[attr-defined]
     for name in sorted(wanted):
         if sanitised.problem(name) is None:
             sanitised.library(name)

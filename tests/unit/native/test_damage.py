@@ -8,9 +8,10 @@ import pytest
 from tests.unit.native.support import needs_library
 from tools.fuzz import native, sanitised
 
+from accelform_runtime.native.library import load
 from accelform_runtime.native.plan import plan
 from accelform_runtime.native.program import Program
-from accelform_runtime.native.records import Kind, OpRecord, ProgramRecord
+from accelform_runtime.native.records import Backend, Kind, OpRecord, ProgramRecord
 from accelform_runtime.network.steps import Maps
 from accelform_runtime.numerics import load_profile
 
@@ -24,7 +25,7 @@ pytestmark = needs_library
 def program() -> Program:
     """A sound one of every kind of step."""
     net, fmt = native.network(7, 9, 3), load_profile("bw-a10-cnn")
-    return Program(plan(net, fmt, keep=True), native.packed(net, fmt), fmt, threads=2, backend=0)
+    return Program(plan(net, fmt, keep=True), native.packed(net, fmt), fmt, threads=2, backend=Backend.ANY)
 
 
 def ops(record: ProgramRecord, kind: Kind) -> list[OpRecord]:
@@ -34,7 +35,7 @@ def ops(record: ProgramRecord, kind: Kind) -> list[OpRecord]:
 def refusal(record: ProgramRecord) -> str:
     """Why the library does not take a program; it has not taken it."""
     step, problem = ctypes.c_int64(), ctypes.create_string_buffer(200)
-    assert native.load().accelform_create(ctypes.byref(record), ctypes.byref(step), problem, len(problem)) is None
+    assert load().accelform_create(ctypes.byref(record), ctypes.byref(step), problem, len(problem)) is None
     return problem.value.decode()
 
 

@@ -53,8 +53,8 @@ def naive_convolution(maps: np.ndarray, weights: np.ndarray, window: Window) -> 
 def test_convolution_of_equal_exponents_is_exact(window: Window) -> None:
     """Where no sum needs more than 24 bits, the result equals rational arithmetic."""
     random = np.random.default_rng(sum(window.kernel))
-    maps = random.integers(-31, 32, (9, 8, 3)).astype(np.float32) / 16
-    weights = random.integers(-31, 32, (*window.kernel, 3, 2)).astype(np.float32) / 16
+    maps = random.integers(-31, 32, (9, 8, 3)).astype(np.float32) / np.float32(16)
+    weights = random.integers(-31, 32, (*window.kernel, 3, 2)).astype(np.float32) / np.float32(16)
 
     result = ops.convolve(maps, weights, window=window, fmt=BRAINWAVE)
 

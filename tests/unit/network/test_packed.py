@@ -9,7 +9,7 @@ from tests.support.networks import every_kind, seeded_parameters
 
 from accelform_runtime.errors import BundleInvalid
 from accelform_runtime.network.network import Network
-from accelform_runtime.network.packed import pack_parameters, read_packed, write_packed
+from accelform_runtime.network.packed import Packed, pack_parameters, read_packed, write_packed
 from accelform_runtime.network.parameters import Parameters
 from accelform_runtime.network.quantised import quantise_parameters
 from accelform_runtime.numerics import load_profile
@@ -65,7 +65,7 @@ def test_arrays_are_bytes(network: Network, parameters: Parameters, tmp_path: Pa
 
 def test_same_arrays_same_bytes(network: Network, parameters: Parameters, tmp_path: Path) -> None:
     """From float32, quantised or packed arrays, at any time."""
-    forms = (
+    forms: tuple[Parameters | Packed, ...] = (
         parameters,
         quantise_parameters(network, parameters, BRAINWAVE),
         pack_parameters(network, parameters, BRAINWAVE),

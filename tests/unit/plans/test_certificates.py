@@ -54,8 +54,10 @@ def test_a_certificate_outside_its_time_is_refused(authority):
         "localhost", not_before=datetime(2030, 1, 1, tzinfo=UTC), not_after=datetime(2030, 2, 1, tzinfo=UTC)
     )
 
-    def at(*day: int) -> str | None:
-        return certificates.certificate_problem(chain(leaf), host="localhost", now=datetime(*day, tzinfo=UTC))
+    def at(year: int, month: int, day: int) -> str | None:
+        return certificates.certificate_problem(
+            chain(leaf), host="localhost", now=datetime(year, month, day, tzinfo=UTC)
+        )
 
     assert "only from 2030-01-01T00:00:00Z on" in at(2029, 12, 31)
     assert at(2030, 1, 15) is None

@@ -94,7 +94,7 @@ def test_the_uri_follows_tls_and_name():
 
 def test_what_passes_here_passes_the_server():
     """Combinations without a problem make settings that the server takes, so that no deployment fails late."""
-    values = {
+    values: dict[str, tuple[Any, ...]] = {
         "auth_enabled": (True, False),
         "token_auth_enabled": (True, False),
         "ssl": (TLS, {"ssl_enabled": False}, {**TLS, "ssl_client_ca_pem_file": "ca.pem"}),

@@ -24,8 +24,8 @@ class Recorder(pulumi.runtime.Mocks):
         computed = {"digest": "sha256:1", "fingerprint": "sha256:2", "fpga_capacity": 1, "workspace_id": "/w"}
         return args.name, {**args.inputs, **computed}
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
-        return {}
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], None]:
+        return {}, None
 
 
 _LOOPS: list[asyncio.AbstractEventLoop] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from tools import server_settings
@@ -12,7 +13,7 @@ from accelform_runtime.errors import ConfigInvalid
 from accelform_runtime.server.config import ServiceConfig
 
 
-def config(**settings: object) -> ServiceConfig:
+def config(**settings: Any) -> ServiceConfig:
     return ServiceConfig(**{"name": "digits", "keys_file": "keys.json", "device_lock_file": "fpga.json", **settings})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from accelform_runtime.protocol import tensor_pb2, tensors, types_pb2, wire
 DTYPES = ["f4", "f8", "i4", "u1", "i2", "i1", "c8", "i8", "?", "u2", "c16", "f2", "u4", "u8"]
 
 
-def proto(dtype: int, shape: list[int], **values: object) -> tensor_pb2.TensorProto:
+def proto(dtype: Any, shape: list[int], **values: Any) -> tensor_pb2.TensorProto:
     message = tensor_pb2.TensorProto(dtype=dtype, **values)
     for size in shape:
         message.tensor_shape.dim.add(size=size)
@@ -163,7 +165,7 @@ def test_last_value_repeats():
         (proto(types_pb2.DT_VARIANT, [1]), "DT_VARIANT"),
         (proto(types_pb2.DT_INVALID, [1]), "DT_INVALID"),
         (proto(999, [1]), "unknown type 999"),
-        (tensor_pb2.TensorProto(dtype=1, tensor_shape={"unknown_rank": True}, float_val=[1]), "rank"),
+        (tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape={"unknown_rank": True}, float_val=[1]), "rank"),
     ],
 )
 def test_contradictions_are_refused(message, words):

@@ -10,6 +10,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from accelform_runtime.server import tls_files
 
@@ -132,7 +133,7 @@ def test_certificate_for_clients(files):
     """A certificate that clients would refuse for its purpose does not start a server."""
     (certificate, key), _ = files
     private = ec.generate_private_key(ec.SECP256R1())
-    certificate.write_bytes(self_signed(private, usage=x509.ExtendedKeyUsageOID.CLIENT_AUTH))
+    certificate.write_bytes(self_signed(private, usage=ExtendedKeyUsageOID.CLIENT_AUTH))
     key.write_bytes(pem_of(private))
 
     assert "is not made for servers" in only_problem(certificate, key)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -24,8 +25,10 @@ def facts(size: int) -> Facts:
     return Facts(inputs=[], outputs=[], image_tensor="images:0", image_size=[size, size], tensorflow="")
 
 
-def fitted(tmp_path: Path, results: list[np.ndarray]) -> dict[str, object]:
-    np.savez(tmp_path / "front.npz", **{str(index): array[None] for index, array in enumerate(results)})
+def fitted(tmp_path: Path, results: list[np.ndarray]) -> dict[str, Any]:
+    np.savez(
+        tmp_path / "front.npz", allow_pickle=False, **{str(index): array[None] for index, array in enumerate(results)}
+    )
     return fit_preprocess(tmp_path / "front.npz", tmp_path / "images", facts(results[0].shape[0]), name="net")
 
 
@@ -53,7 +56,7 @@ def test_settings_are_found(tmp_path: Path, order: str, keep: bool, factor: floa
 
     settings = fitted(tmp_path, results)
 
-    assert np.float32(settings.pop("scaling_factor")) == np.float32(factor)  # type: ignore[arg-type]
+    assert np.float32(settings.pop("scaling_factor")) == np.float32(factor)
     assert settings == {"order": order, "keep_aspect_ratio": keep, "means": True}
 
 

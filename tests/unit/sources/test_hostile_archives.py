@@ -6,6 +6,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -152,7 +153,7 @@ def keras_file(path: Path, config: object, *extra: tuple[str, bytes], weights: b
     return archive(path, ("config.json", text), ("metadata.json", b"{}"), ("model.weights.h5", weights), *extra)
 
 
-def with_layer(**layer: object) -> dict[str, object]:
+def with_layer(**layer: Any) -> dict[str, Any]:
     config = {"name": "net", "layers": [{"config": {"name": "inner"}, **layer}]}
     return {**PLAIN, "config": config}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,7 +127,7 @@ def test_a_model_is_written_with_its_weights(tmp_path: Path, monkeypatch: pytest
     nodes = [helper.make_node("MatMul", ["x", "w:0"], ["y"]), helper.make_node("Add", ["y", "v:0"], ["Identity:0"])]
     ends = [helper.make_tensor_value_info(name, 1, [40, 40]) for name in ("x", "Identity:0")]
     model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:]))
-    weights = {name: Weights(1, list(array.shape), lambda array=array: array) for name, array in arrays.items()}
+    weights = {name: Weights(1, list(array.shape), partial(np.asarray, array)) for name, array in arrays.items()}
 
     given = translate.rename(model, {"Identity:0": "kinds", "x": "y"})
     written = translate.write_model(model, weights, tmp_path / "model.onnx")

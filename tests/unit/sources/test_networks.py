@@ -171,7 +171,7 @@ def preparing(path: Path, *nodes: onnx.NodeProto, kind: int = TensorProto.FLOAT,
         model.graph.node.insert(0, node)
     shape = ["batch", side, side, 3] if last else ["batch", 3, side, side]
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("raw", kind, shape))
-    tensors = {"scale": np.float32(1 / 255), "half": np.float32(0.5)}
+    tensors = {"scale": np.array(1 / 255, np.float32), "half": np.array(0.5, np.float32)}
     model.graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in tensors.items())
     path.write_bytes(model.SerializeToString())
     return path

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -59,7 +60,9 @@ def second_opset(model: onnx.ModelProto) -> None:
     model.opset_import.append(helper.make_opsetid("ai.onnx", 13))
 
 
-def ending(*nodes: onnx.NodeProto, kind: int = TensorProto.FLOAT, shape: tuple[object, ...] = ("batch", 3)) -> Change:
+def ending(
+    *nodes: onnx.NodeProto, kind: int = TensorProto.FLOAT, shape: tuple[str | int, ...] = ("batch", 3)
+) -> Change:
     """Other nodes behind `scores`; the last one gives the output."""
 
     def change(model: onnx.ModelProto) -> None:
@@ -68,7 +71,10 @@ def ending(*nodes: onnx.NodeProto, kind: int = TensorProto.FLOAT, shape: tuple[o
         output = helper.make_tensor_value_info(nodes[-1].output[0], kind, shape)
         model.graph.output[0].CopyFrom(output)
         model.graph.initializer.extend(
-            [numpy_helper.from_array(np.float32(0.5), "half"), numpy_helper.from_array(np.bool_(True), "true")]
+            [
+                numpy_helper.from_array(np.array(value), name)
+                for name, value in (("half", np.float32(0.5)), ("true", True))
+            ]
         )
 
     return change
@@ -97,7 +103,10 @@ def quantised(*nodes: onnx.NodeProto) -> Change:
         for node in reversed(nodes):
             model.graph.node.insert(1, node)
         model.graph.initializer.extend(
-            [numpy_helper.from_array(np.float32(0.1), "step"), numpy_helper.from_array(np.uint8(7), "zero")]
+            [
+                numpy_helper.from_array(np.array(0.1, np.float32), "step"),
+                numpy_helper.from_array(np.array(7, np.uint8), "zero"),
+            ]
         )
 
     return change
@@ -114,7 +123,7 @@ ROUNDED = (
 NEGATIVE = np.array([-0.5, 1, 1, 1], np.float32)
 
 
-def with_norm(variance: np.ndarray, epsilon: float = 0.0, **settings: int) -> Change:
+def with_norm(variance: np.ndarray, epsilon: float = 0.0, **settings: Any) -> Change:
     def change(model: onnx.ModelProto) -> None:
         norm = helper.make_node(
             "BatchNormalization",
@@ -139,7 +148,7 @@ def with_norm(variance: np.ndarray, epsilon: float = 0.0, **settings: int) -> Ch
         (second_setting, NotAModel, "one setting twice"),
         (second_opset, NotAModel, "two opsets"),
         (tensor("dense", np.zeros((4, 0), np.float32)), UserError, "net.onnx"),
-        (tensor("dense", np.float32(1)), NotAModel, "onnx's checker refuses net.onnx"),
+        (tensor("dense", np.array(1, np.float32)), NotAModel, "onnx's checker refuses net.onnx"),
         (tensor("dense", np.full((4, 3), np.inf, np.float32)), InvalidWeights, "the tensor dense has 12 values"),
         (tensor("w", np.full((4, 3, 3, 3), np.nan, np.float32)), InvalidWeights, "the tensor w has 108 values"),
         (with_norm(NEGATIVE, 1e-5), InvalidWeights, "bn has a variance of -0.5 in the tensor variance"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -207,6 +207,7 @@ def test_a_stream_that_is_read_halfway_can_be_dropped(local_store: Store) -> Non
 
     chunks = local_store.stream("big")
     assert 0 < len(next(chunks)) < 20 << 20
+    assert isinstance(chunks, Generator)
     chunks.close()
     local_store.delete("big")
 

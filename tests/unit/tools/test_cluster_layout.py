@@ -17,12 +17,12 @@ def layout(folder: Path, nodes: int = 4) -> Layout:
 def test_addresses_do_not_collide(tmp_path: Path) -> None:
     """Nodes, pods and services have networks of their own, also in the largest cluster."""
     largest = layout(tmp_path, MAX_NODES)
-    wire = ipaddress.ip_network(f"{largest.address(0)}/24")
-    pods = [ipaddress.ip_network(largest.pod_subnet(node)) for node in largest.nodes]
-    everything = [wire, ipaddress.ip_network(largest.service_range), *pods]
+    wire = ipaddress.IPv4Network(f"{largest.address(0)}/24")
+    pods = [ipaddress.IPv4Network(largest.pod_subnet(node)) for node in largest.nodes]
+    everything = [wire, ipaddress.IPv4Network(largest.service_range), *pods]
     assert not any(a.overlaps(b) for i, a in enumerate(everything) for b in everything[:i])
-    assert all(subnet.subnet_of(ipaddress.ip_network(largest.pod_range)) for subnet in pods)
-    assert not wire.overlaps(ipaddress.ip_network(largest.pod_range)), "kube-proxy would not hide who asks from pods"
+    assert all(subnet.subnet_of(ipaddress.IPv4Network(largest.pod_range)) for subnet in pods)
+    assert not wire.overlaps(ipaddress.IPv4Network(largest.pod_range)), "kube-proxy would not hide who asks from pods"
     addresses = [largest.gateway, largest.control, *map(largest.node_address, largest.nodes)]
     assert len(set(addresses)) == MAX_NODES + 2
     assert all(ipaddress.ip_address(address) in wire for address in addresses)

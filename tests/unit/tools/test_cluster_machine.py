@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -16,10 +18,10 @@ V2_CONTROLLERS = "cpuset cpu io memory pids\n"
 
 def test_missing_programs_are_named_as_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each program that is not there is named by the Debian package that brings it."""
-    monkeypatch.setattr(requirements.shutil, "which", lambda program, path: None if program == "etcd" else program)
+    monkeypatch.setattr(shutil, "which", lambda program, path: None if program == "etcd" else program)
     monkeypatch.setattr(requirements, "CNI_PROGRAMS", str(tmp_path))
     assert requirements.missing_packages() == ["containernetworking-plugins", "etcd-server"]
-    monkeypatch.setattr(requirements.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     sentences = requirements.missing(tmp_path)
     assert sentences[0].startswith("a test cluster needs root")
     assert "containernetworking-plugins etcd-server" in sentences[1]
@@ -27,7 +29,7 @@ def test_missing_programs_are_named_as_packages(monkeypatch: pytest.MonkeyPatch,
 
 def test_only_linux(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Elsewhere nothing is looked for, since nothing would help."""
-    monkeypatch.setattr(requirements.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     assert requirements.missing(tmp_path) == ["a test cluster needs Linux, this is darwin"]
 
 

@@ -13,7 +13,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 def _use(folder: Path, name: str, *, alone: bool, seconds: float) -> None:
-    with turn(folder, alone=alone):
+    with turn(folder, places=2 if alone else 1, of=2):
         with (folder / "log").open("a", encoding="utf-8") as log:
             log.write(f"{name} came\n")
         time.sleep(seconds)

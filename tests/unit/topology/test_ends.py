@@ -94,7 +94,7 @@ def test_bytes_and_normalisation_stay_before_the_fpga(style: Any) -> None:
     """uint8 pixels, divided, shifted, channels reversed: float32 on the CPU, so that no bit is lost."""
     network = small()
     model = export(network, random_variables(network), style, image="normalised")
-    shape = ["N", 9, 9, 3] if style.channels_last else ["N", 3, 9, 9]
+    shape: list[str | int] = ["N", 9, 9, 3] if style.channels_last else ["N", 3, 9, 9]
     axis = 3 if style.channels_last else 1
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("bytes", TensorProto.UINT8, shape))
     mean = np.array([103.9, 116.8, 123.7], np.float32).reshape(3 if style.channels_last else (3, 1, 1))

@@ -38,9 +38,9 @@ STYLE = st.sampled_from(list(STYLES.values()))
 def windows(draw: st.DrawFn, *, dilated: bool) -> Window:
     kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2))) if dilated else (1, 1)
-    padding = tuple(draw(st.integers(0, kernel[axis % 2] - 1)) for axis in range(4))
+    top, left, bottom, right = (draw(st.integers(0, kernel[axis % 2] - 1)) for axis in range(4))
     stride = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
-    return Window(kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+    return Window(kernel=kernel, stride=stride, padding=(top, left, bottom, right), dilation=dilation)
 
 
 @st.composite
@@ -106,8 +106,8 @@ def _step(draw: st.DrawFn, kind: str, name: str, source: str, maps: dict[str, Ma
         ]
         return Concat(name=name, inputs=(source, draw(st.sampled_from(sides))))
     if kind == "affine":
-        norm = BatchNorm(scope=f"{name}/BatchNorm", epsilon=1e-5)
-        return Affine(name=name, source=source, channels=here.channels, batch_norm=norm, relu=True)
+        folded = BatchNorm(scope=f"{name}/BatchNorm", epsilon=1e-5)
+        return Affine(name=name, source=source, channels=here.channels, batch_norm=folded, relu=True)
     return Normalise(name=name, source=source, channels=here.channels, scale=f"{name}/gamma")
 
 

@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ from accelform.topology import split_onnx
 Change = Callable[[onnx.ModelProto], object]
 
 
-def model(*, opset: int = 17, shape: tuple[object, ...] = ("N", 3, 8, 8)) -> onnx.ModelProto:
+def model(*, opset: int = 17, shape: tuple[str | int, ...] = ("N", 3, 8, 8)) -> onnx.ModelProto:
     """Conv, ReLU, mean, dense, Softmax."""
     random = np.random.default_rng(0)
     tensors = {
@@ -53,18 +54,18 @@ def with_tensor(name: str, array: np.ndarray) -> Change:
     return change
 
 
-def with_shape(*dims: object) -> Change:
+def with_shape(*dims: str | int | None) -> Change:
     def change(proto: onnx.ModelProto) -> None:
         proto.graph.input[0].CopyFrom(helper.make_tensor_value_info("pixels", TensorProto.FLOAT, dims))
 
     return change
 
 
-def with_node(index: int, **settings: object) -> Change:
+def with_node(index: int, **settings: Any) -> Change:
     def change(proto: onnx.ModelProto) -> None:
         node = proto.graph.node[index]
         new = {"op_type": node.op_type, "inputs": list(node.input), "outputs": list(node.output), "name": node.name}
-        node.CopyFrom(helper.make_node(**(new | settings)))  # type: ignore[arg-type]
+        node.CopyFrom(helper.make_node(**(new | settings)))
 
     return change
 
@@ -212,7 +213,11 @@ def test_constants_that_explode_take_no_memory(op: str) -> None:
     """A kilobyte of file that asks for terabytes of weights."""
     proto = model()
     wide = np.array([2**20, 2**20] if op in ("Tile", "Expand") else [2**40], np.int64)
-    tensors = {"one": np.ones((1, 1), np.float32), "wide": wide, "many": np.zeros((2**10, 2**10), np.int64)}
+    tensors: dict[str, np.ndarray] = {
+        "one": np.ones((1, 1), np.float32),
+        "wide": wide,
+        "many": np.zeros((2**10, 2**10), np.int64),
+    }
     proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in tensors.items())
     bombs = {
         "Expand": [helper.make_node("Expand", ["one", "wide"], ["bomb"])],

@@ -73,8 +73,8 @@ def test_a_matrix_passes_for_a_1x1_convolution() -> None:
 
 def test_what_training_leaves_behind_is_passed_over() -> None:
     """Counters, optimizer slots and the published file's mean_rgb are no problem, and are not returned."""
-    extra = {
-        "global_step": np.int64(7),
+    extra: dict[str, np.ndarray] = {
+        "global_step": np.array(7, np.int64),
         "net/mean_rgb": np.zeros(3, np.float32),
         "net/conv1/weights/Momentum": np.zeros((1, 1, 2, 3), np.float32),
     }

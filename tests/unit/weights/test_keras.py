@@ -130,7 +130,7 @@ def with_config(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], N
     return path
 
 
-def setting(layer: str, **changes: object) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+def setting(layer: str, **changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
     def change(config: dict[str, Any], row: dict[str, Any]) -> None:
         if config.get("name") == layer:
             row.update({key: changes.pop(key) for key in list(changes) if key == "class_name"})

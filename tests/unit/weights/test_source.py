@@ -26,9 +26,9 @@ def narrow(path: str) -> FileWeights:
 
 def test_a_file_gives_the_featurizer_and_the_classifier_it_holds(tmp_path: Path) -> None:
     """Featurizer arrays come in the network's order, a classifier in the same file last; each can also stand alone."""
-    np.savez(tmp_path / "both.npz", **HEAD, **BODY)
-    np.savez(tmp_path / "body.npz", **BODY)
-    np.savez(tmp_path / "head.npz", **HEAD)
+    np.savez(tmp_path / "both.npz", allow_pickle=False, **HEAD, **BODY)
+    np.savez(tmp_path / "body.npz", allow_pickle=False, **BODY)
+    np.savez(tmp_path / "head.npz", allow_pickle=False, **HEAD)
     both = load(narrow("both.npz"), folder=tmp_path, family=RESNET)
 
     assert list(both) == [*BODY, *HEAD]
@@ -42,7 +42,7 @@ def test_a_file_gives_the_featurizer_and_the_classifier_it_holds(tmp_path: Path)
 
 def test_the_wrong_width_is_named(tmp_path: Path) -> None:
     """A narrow file for the full network: every shape that doesn't fit, and the setting to look at."""
-    np.savez(tmp_path / "body.npz", **BODY)
+    np.savez(tmp_path / "body.npz", allow_pickle=False, **BODY)
     with pytest.raises(InvalidWeights, match=r"265 problem.*Check width_multiplier"):
         load(FileWeights(path="body.npz"), folder=tmp_path, family=RESNET)
 
@@ -50,13 +50,17 @@ def test_the_wrong_width_is_named(tmp_path: Path) -> None:
 def test_half_a_classifier_is_a_problem(tmp_path: Path) -> None:
     """Weights without biases, or biases of another length, are refused."""
     weights_name, biases_name = HEAD
-    np.savez(tmp_path / "weights.npz", **{weights_name: HEAD[weights_name]})
-    np.savez(tmp_path / "long.npz", **{weights_name: HEAD[weights_name], biases_name: np.zeros(5, np.float32)})
+    np.savez(tmp_path / "weights.npz", allow_pickle=False, **{weights_name: HEAD[weights_name]})
+    np.savez(
+        tmp_path / "long.npz",
+        allow_pickle=False,
+        **{weights_name: HEAD[weights_name], biases_name: np.zeros(5, np.float32)},
+    )
     with pytest.raises(InvalidWeights, match="biases is missing"):
         load_classifier(FileClassifier(path="weights.npz"), folder=tmp_path, family=RESNET, width_divisor=32)
     with pytest.raises(InvalidWeights, match=r"weights has shape \[1, 1, 64, 4\]; expected \[1, 1, 64, 5\]"):
         load_classifier(FileClassifier(path="long.npz"), folder=tmp_path, family=RESNET, width_divisor=32)
-    np.savez(tmp_path / "body.npz", **BODY, **{biases_name: HEAD[biases_name]})
+    np.savez(tmp_path / "body.npz", allow_pickle=False, **BODY, **{biases_name: HEAD[biases_name]})
     with pytest.raises(InvalidWeights, match="logits/weights is missing"):
         load(narrow("body.npz"), folder=tmp_path, family=RESNET)
 
@@ -74,7 +78,7 @@ def test_files_stay_inside_the_folder(tmp_path: Path) -> None:
     """A missing file, a folder, a way out and a link out are refused, each by name."""
     folder = tmp_path / "model"
     (folder / "folder.npz").mkdir(parents=True)
-    np.savez(tmp_path / "outside.npz", **BODY)
+    np.savez(tmp_path / "outside.npz", allow_pickle=False, **BODY)
     (folder / "link.npz").symlink_to(tmp_path / "outside.npz")
     for name, problem in {
         "missing.npz": "missing or no file",
@@ -110,7 +114,7 @@ def test_every_family_saves_and_loads(name: str, tmp_path: Path) -> None:
     family = FAMILIES[name]
     variables = load(SeededWeights(seed=1, width_divisor=32), folder=tmp_path, family=family)
     head = seeded_classifier(family.classifier_variables(4, width_divisor=32), seed=1)
-    np.savez(tmp_path / "all.npz", **variables, **head)
+    np.savez(tmp_path / "all.npz", allow_pickle=False, **variables, **head)
 
     loaded = load(narrow("all.npz"), folder=tmp_path, family=family)
 
@@ -123,7 +127,11 @@ def test_a_detector_of_other_classes_is_named(tmp_path: Path) -> None:
     """Scores of four kinds don't fit a detector of three; the message says where to look."""
     family = FAMILIES["ssd_vgg"]
     network = family.network(width_divisor=64, classes=4)
-    np.savez(tmp_path / "ssd.npz", **{key: np.ones(shape, np.float32) for key, shape in network.variables().items()})
+    np.savez(
+        tmp_path / "ssd.npz",
+        allow_pickle=False,
+        **{key: np.ones(shape, np.float32) for key, shape in network.variables().items()},
+    )
     weights = FileWeights(path="ssd.npz", width_multiplier=1 / 64)
 
     assert len(load(weights, folder=tmp_path, family=family, classes=4)) == 71
@@ -135,6 +143,6 @@ def test_a_detector_of_other_classes_is_named(tmp_path: Path) -> None:
 
 def test_another_familys_file_is_named(tmp_path: Path) -> None:
     """The message shows what a name should look like."""
-    np.savez(tmp_path / "body.npz", **BODY)
+    np.savez(tmp_path / "body.npz", allow_pickle=False, **BODY)
     with pytest.raises(InvalidWeights, match=r"e\.g\. vgg_16/conv1/conv1_1/weights"):
         load(narrow("body.npz"), folder=tmp_path, family=FAMILIES["vgg16"])

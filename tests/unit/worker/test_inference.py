@@ -130,6 +130,7 @@ def test_the_feature_that_is_the_input(features):
     """The input is the feature of its alias, of its tensor's name, or the only one; whole numbers are floats, too."""
     value = classify(examples(features)).value(0)
 
+    assert isinstance(value, np.ndarray)
     assert (value.shape, value.dtype) == ((1, 2, 3), np.float32)
     assert value[0, 1].tolist() == [3, 4, 5]
 

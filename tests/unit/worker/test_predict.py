@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from accelform_runtime.worker.question import MAX_REPLY_BYTES, MAX_VALUES
 VALUES = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
 
 
-def asked(inputs: dict[str, np.ndarray | TensorProto], **fields: object) -> bytes:
+def asked(inputs: dict[str, np.ndarray | TensorProto], **fields: Any) -> bytes:
     request = predict_pb2.PredictRequest(**fields)
     for key, value in inputs.items():
         proto = tensors.from_numpy(value) if isinstance(value, np.ndarray) else value

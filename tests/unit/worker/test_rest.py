@@ -16,7 +16,7 @@ from accelform_runtime.worker import rest
 VALUES = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
 ROWS = VALUES.tolist()
 NOBODY: dict[str, Any] = {"name": None, "version": None, "label": None}
-ONE_OUTPUT = {"outputs": (tensor_info(SCORES, "output_alias", 4),)}
+ONE_OUTPUT: dict[str, Any] = {"outputs": (tensor_info(SCORES, "output_alias", 4),)}
 
 
 def asked(content: Any, spec: dict[str, Any] = NOBODY, **changes: Any) -> rest.JsonPrediction:

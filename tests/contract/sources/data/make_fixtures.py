@@ -42,7 +42,7 @@ def main() -> None:
     model.save(FOLDER / "tiny.h5")
     expected["keras"] = model.predict(pixels, verbose=0)
     write_tf2(model)
-    np.savez_compressed(FOLDER / "expected.npz", **expected)
+    np.savez_compressed(FOLDER / "expected.npz", allow_pickle=False, **expected)
     write_saving()
 
 

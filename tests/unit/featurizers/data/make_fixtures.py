@@ -105,13 +105,13 @@ def vgg(v: Variables, net: tf.Tensor) -> list[tf.Tensor]:
 
 def ssd(v: Variables, net: tf.Tensor) -> list[tf.Tensor]:
     scope, sources = "ssd_300_vgg", {}
-    for block, count in enumerate((2, 2, 3, 3, 3), start=1):
-        net = repeat(v, net, scope, block, count)
-        sources[f"block{block}"] = net
-        if block == 5:
+    for number, count in enumerate((2, 2, 3, 3, 3), start=1):
+        net = repeat(v, net, scope, number, count)
+        sources[f"block{number}"] = net
+        if number == 5:
             net = tf.nn.max_pool2d(net, 3, 1, "SAME")
         else:
-            net = tf.nn.max_pool2d(net, 2, 2, "VALID" if block == 3 else "SAME")
+            net = tf.nn.max_pool2d(net, 2, 2, "VALID" if number == 3 else "SAME")
     net = tf.nn.relu(convolve(v, net, f"{scope}/conv6", rate=6))
     net = sources["block7"] = tf.nn.relu(convolve(v, net, f"{scope}/conv7"))
     for block in ("block8", "block9", "block10", "block11"):
@@ -152,7 +152,7 @@ def main() -> None:
         outputs = [output.numpy().ravel() for output in run(variables, tf.constant(noise(name)[None]))]
         values = np.concatenate(outputs)
         found[name] = values[::EVERY] if len(outputs) > 1 else values
-    np.savez_compressed(Path(__file__).parent / "tensorflow.npz", **found)
+    np.savez_compressed(Path(__file__).parent / "tensorflow.npz", allow_pickle=False, **found)
 
 
 if __name__ == "__main__":

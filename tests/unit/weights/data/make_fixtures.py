@@ -24,11 +24,13 @@ def main() -> None:
     for weight in model.weights:
         low = 0.5 if weight.path.endswith("moving_variance") else -1.0
         weight.assign(random.uniform(low, 1.0, weight.shape).astype(np.float32))
-    np.savez_compressed(FOLDER / "layers.npz", **{weight.path: weight.numpy() for weight in model.weights})
+    np.savez_compressed(
+        FOLDER / "layers.npz", allow_pickle=False, **{weight.path: weight.numpy() for weight in model.weights}
+    )
     model.save(FOLDER / "model.keras")
     model.save(FOLDER / "model.h5")
     arrays = {name: random.uniform(0.1, 1.0, shape).astype(np.float32) for name, shape in slim_shapes().items()}
-    np.savez_compressed(FOLDER / "arrays.npz", **arrays)
+    np.savez_compressed(FOLDER / "arrays.npz", allow_pickle=False, **arrays)
     write_checkpoint(arrays)
 
 
