@@ -80,10 +80,13 @@ cluster-down: environment ## Stop it, and remove all that it or a killed one lef
 	@$(BIN)/python -m tools.cluster stop $(ARGS)
 
 .PHONY: check
-check: environment ## Lint, formatting and types
+check: environment ## Lint, formatting, types, dependencies, and which room may import which
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/deptry infra providers runtime
+	@$(BIN)/deptry tests tools benchmarks examples --ignore DEP002,DEP004
+	@$(BIN)/lint-imports
 
 .PHONY: bench
 bench: environment ## Measure, and write benchmarks/results/
@@ -126,7 +129,7 @@ audit: environment ## Ask the public databases whether anything that is locked h
 
 .PHONY: clean
 clean: ## Remove the environment and everything generated; the stacks stay
-	@rm -rf .venv .venv-tensorflow .venv-conformance .venv-serving-peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-tensorflow .venv-conformance .venv-serving-peers build dist .pytest_cache .import_linter_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +
 	@if [ -d .accelform ]; then echo "kept .accelform: it records what is up (make down removes both)"; fi
 
