@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
+from markupsafe import Markup, escape
 
 from accelform.conversion.split import SplitModel
 from accelform.featurizers.forecast import forecast
@@ -14,17 +16,9 @@ from accelform.report import make_report, write_report
 from accelform.report.document import Report
 from accelform.report.fidelity import Settings, measure
 from accelform.report.page import render
-from accelform.report.page.markup import (
-    Markup,
-    amount,
-    element,
-    figures,
-    number,
-    relative_link,
-    shortened,
-    visible,
-)
-from accelform.report.page.tables import marked
+from accelform.report.page.render import environment
+from accelform.report.page.texts import amount, figures, number, relative_link, shortened, visible
+from accelform.report.page.words import marked
 from accelform.report.samples import Sample
 from accelform_runtime.numerics.format import load_profile
 
@@ -41,14 +35,27 @@ def report_of(split: SplitModel, number_format: str = "bw-a10-cnn") -> Report:
     )
 
 
+def written(template: str, **values: object) -> str:
+    return environment().from_string(template).render(values)
+
+
 def test_text_and_attributes_are_escaped() -> None:
-    """Only what `element` made is markup."""
-    assert element("p", "<b>&", Markup("<i>"), title='"<', data_x=1.5, hidden=True, id=None) == (
-        '<p title="&quot;&lt;" data-x="1.5" hidden>&lt;b&gt;&amp;<i></p>'
+    """Only what a template or `Markup` says is markup; numbers have six digits, nothing is empty."""
+    text = written(
+        '<p title="{{ a }}" data-x="{{ x }}">{{ a }}{{ nothing }}{{ made }}</p>',
+        nothing=None,
+        a='"<\0',
+        x=1 / 3,
+        made=Markup("<i>"),
     )
-    assert element("p", ["a", ("b", None)], 3) == "<p>ab3</p>"
-    with pytest.raises(ValueError, match="no element"):
-        element("p onclick=x")
+
+    assert text == '<p title="&#34;&lt;\ufffd" data-x="0.333333">&#34;&lt;\ufffd<i></p>'
+
+
+def test_a_template_that_names_what_is_not_there_fails() -> None:
+    """Instead of leaving a gap in the page."""
+    with pytest.raises(UndefinedError, match="gone"):
+        written("{{ gone }}")
 
 
 def test_names_cannot_turn_text_around() -> None:
@@ -80,11 +87,15 @@ def test_numbers_are_written_for_people() -> None:
     assert shortened("abcdefgh", 5) == "ab…gh"
 
 
-def test_marks_are_taken_from_the_source() -> None:
-    """Two marks in one source are two marks."""
-    text = marked("sourced: x; y; chosen: z")
+def test_marks_are_taken_from_the_source(split: SplitModel) -> None:
+    """Two marks in one source are two marks; the page has each before its text."""
+    fmt = load_profile("bw-a10-cnn")
+    report = dataclasses.replace(report_of(split), number_format=fmt)
+    mark, text = marked(fmt.provenance["block_size"])[0]
 
-    assert text == ('<span class="mark sourced">sourced</span>x; y <span class="mark chosen">chosen</span>z ')
+    assert marked("sourced: x; y; chosen: z") == [("sourced", "x; y"), ("chosen", "z")]
+    assert marked("nobody knows") == [("", "nobody knows")]
+    assert f'<span class="mark {mark}">{mark}</span>{escape(text)} ' in render(report)
 
 
 def test_one_report_is_one_text(split: SplitModel, tmp_path: Path) -> None:
@@ -148,7 +159,7 @@ def test_the_page_says_why_there_is_no_bitstream(split: SplitModel) -> None:
     """In the words of the match; of a family in another format, in the format's."""
     family = dataclasses.replace(split, family="resnet50", mismatch="")
 
-    assert "it is nobody&#x27;s" in render(report_of(split))
+    assert "it is nobody&#39;s" in render(report_of(split))
     assert "bitstream msfprn50" in render(report_of(family))
     assert "another number format than mxint8" in render(report_of(family, "mxint8"))
 

@@ -122,7 +122,7 @@ def test_reference_is_current() -> None:
 
 def test_importing_resources_stays_light() -> None:
     """The plugin starts twice per `up`: importing the resources loads no numerics and no object store."""
-    heavy = "numpy,onnx,onnxruntime,h5py,obstore"
+    heavy = "numpy,onnx,onnxruntime,h5py,jinja2,obstore"
     code = f"import sys, accelform.resources; print([m for m in '{heavy}'.split(',') if m in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
 

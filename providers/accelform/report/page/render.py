@@ -6,12 +6,16 @@ import base64
 import hashlib
 from functools import cache
 from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from accelform.report.document import Report
-from accelform.report.page import sections
-from accelform.report.page.markup import Markup, element, shortened
+from accelform.report.page import charts, picture, texts, words
 
-STYLE, SCRIPT = "page.css", "page.js"
+STYLE, SCRIPT, PAGE = "page.css", "page.js", "page.html"
+HERE = "accelform.report.page"
 
 
 def render(report: Report) -> str:
@@ -21,31 +25,62 @@ def render(report: Report) -> str:
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="referrer", content="no-referrer"),
-        element("link", rel="icon", href="data:,"),
-        element("title", f"{shortened(report.name, 80)} on the FPGA"),
-        element("style", Markup(style)),
-    )
-    body = element(
-        "body",
-        element("main", *(part for part in sections.all_of(report) if part)),
-        element("script", Markup(script)),
-    )
-    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"
+    fidelity = report.fidelity
+    return environment().get_template(PAGE).render(
+        report=report,
+        policy=policy,
+        style=style,
+        script=script,
+        tiles=words.tiles(report),
+        limit_db=fidelity.limit_db if fidelity and fidelity.layers else None,
+        words=words,
+        charts=charts,
+        picture=picture,
+    )  # fmt: skip
 
 
 @cache
-def _asset(name: str) -> str:
-    text = (resources.files("accelform.report.page") / name).read_text(encoding="utf-8")
+def environment() -> Environment:
+    """The templates. Whatever they are given is escaped, so a stranger's name can't become markup; a name that is not
+    there is an error."""
+    found = Environment(
+        loader=PackageLoader(HERE, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.filters |= {
+        "amount": texts.amount,
+        "breakable": texts.breakable,
+        "decibels": words.decibels,
+        "figures": texts.figures,
+        "marked": words.marked,
+        "number": texts.number,
+        "relative_link": texts.relative_link,
+        "shortened": texts.shortened,
+        "spec": format,
+    }
+    return found
+
+
+def _shown(value: Any) -> Any:
+    """What a template writes of a value: a number with six digits, a text without characters that hide or turn it."""
+    if isinstance(value, Markup):
+        return value
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else texts.visible(str(value))
+
+
+@cache
+def _asset(name: str) -> Markup:
+    text = (resources.files(HERE) / name).read_text(encoding="utf-8")
     if "</" in text:
         raise ValueError(f"{name} would end its own element")
-    return text
+    return Markup(text)
 
 
 def _hash(text: str) -> str:

@@ -1,52 +1,16 @@
-"""Writes HTML and SVG. Text is escaped unless this module made it, so a stranger's name can't become markup."""
+"""Texts and numbers as people read them on the page."""
 
 from __future__ import annotations
 
-import html
 import math
-import re
 import unicodedata
-from collections.abc import Sequence
 from urllib.parse import quote
 
+from markupsafe import Markup, escape
+
 LONGEST_TEXT = 160
-VOID = frozenset({"meta", "link", "wbr"})
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _TURNS_TEXT_AROUND = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
-
-
-class Markup(str):
-    """A piece of HTML."""
-
-    __slots__ = ()
-
-
-Child = str | int | None | Sequence["Child"]
-
-
-def element(tag: str, *children: Child, **attributes: str | float | bool | None) -> Markup:
-    """`<tag attributes>children</tag>`; attributes that are None or False are left out, True stands alone.
-
-    `_` in an attribute's name becomes `-`, and one at its end is dropped (`class_`). Lists of children are flattened.
-    """
-    if not _NAME.fullmatch(tag):
-        raise ValueError(f"{tag!r} is no element")
-    start = "".join([tag, *(_attribute(key, value) for key, value in attributes.items())])
-    return Markup(f"<{start}>" if tag in VOID else f"<{start}>{joined(*children)}</{tag}>")
-
-
-def joined(*children: Child) -> Markup:
-    """Children one after the other."""
-    parts: list[str] = []
-    for child in children:
-        if isinstance(child, Markup):
-            parts.append(child)
-        elif isinstance(child, (str, int)):
-            parts.append(html.escape(visible(str(child))))
-        elif child is not None:
-            parts.append(joined(*child))
-    return Markup("".join(parts))
 
 
 def visible(text: str) -> str:
@@ -67,8 +31,7 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
 
 def breakable(path: str) -> Markup:
     """`path` with places after its slashes where a line may end."""
-    first, *rest = path.split("/")
-    return joined(first, [["/", element("wbr"), part] for part in rest])
+    return Markup("/<wbr>").join(escape(visible(part)) for part in path.split("/"))
 
 
 def relative_link(path: str) -> str:
@@ -94,13 +57,3 @@ def amount(value: float, unit: str = "") -> str:
         if value >= power:
             return f"{value / power:.1f} {prefix}{unit}"
     return f"{value:.0f} {unit}".rstrip()
-
-
-def _attribute(key: str, value: str | float | bool | None) -> str:
-    if value is None or value is False:
-        return ""
-    name = key.rstrip("_").replace("_", "-")
-    if value is True:
-        return f" {name}"
-    text = f"{value:.6g}" if isinstance(value, float) else visible(str(value))
-    return f' {name}="{html.escape(text, quote=True)}"'
