@@ -21,11 +21,6 @@ GO_MODULE = "accelform/front"
 WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
 
 
-def go_folder(source: str) -> str:
-    """Where the Go package of a .proto file is: a kubelet's API is apart from TensorFlow Serving's."""
-    return "kubelet" if Path(source).name.startswith("kubelet_") else "wire"
-
-
 def generate(into: Path) -> int:
     """Runs protoc over every .proto file; returns its exit code. Needs Go for its part."""
     sources = [
@@ -47,7 +42,7 @@ def generate(into: Path) -> int:
                     f"--plugin=protoc-gen-go={plugin}",
                     f"--go_out={into / 'front'}",
                     f"--go_opt=module={GO_MODULE}",
-                    *(f"--go_opt=M{source}={GO_MODULE}/{go_folder(source)}" for source in sources),
+                    *(f"--go_opt=M{source}={GO_MODULE}/wire" for source in sources),
                     *sources,
                 ]
             )

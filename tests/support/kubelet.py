@@ -15,9 +15,7 @@ from typing import Any
 
 import grpc
 import trustme
-
-from accelform_runtime.protocol import kubelet_devices_pb2 as devices
-from accelform_runtime.protocol import kubelet_pods_pb2 as pods
+from tests.support.kubelet_api import devices, pods
 
 PLUGIN = "/v1beta1.DevicePlugin"
 
@@ -73,7 +71,7 @@ class Kubelet:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.registered: list[devices.RegisterRequest] = []
+        self.registered: list[Any] = []
         self.watch: Watch | None = None
         self.refusal = ""
         """Set: registrations are refused with this."""
@@ -95,7 +93,7 @@ class Kubelet:
             self._server.stop(0).wait(5)
         self._server = self._channel = self.watch = None
 
-    def allocate(self, *containers: list[str]) -> devices.AllocateResponse:
+    def allocate(self, *containers: list[str]) -> Any:
         """Allocate for each container's ids. Raises grpc.RpcError."""
         request = devices.AllocateRequest(
             container_requests=[devices.ContainerAllocateRequest(devices_ids=ids) for ids in containers]
@@ -111,7 +109,7 @@ class Kubelet:
             response_deserializer=reply.FromString,
         )(request, timeout=20)
 
-    def _register(self, request: devices.RegisterRequest, context: grpc.ServicerContext) -> devices.Empty:
+    def _register(self, request: Any, context: grpc.ServicerContext) -> Any:
         if self.refusal:
             context.abort(grpc.StatusCode.UNKNOWN, self.refusal)
         # Before it answers, a kubelet may already call: the plugin has to serve by now.
@@ -137,7 +135,7 @@ class PodResources:
         """Ends it."""
         self._server.stop(0).wait(5)
 
-    def _list(self, *_: Any) -> pods.ListPodResourcesResponse:
+    def _list(self, *_: Any) -> Any:
         answer = pods.ListPodResourcesResponse()
         for (namespace, name), (resource, ids) in self.holders.items():
             container = answer.pod_resources.add(namespace=namespace, name=name).containers.add(name="server")

@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	"accelform/front/kubelet"
+	kubelet "k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 )
 
 const (

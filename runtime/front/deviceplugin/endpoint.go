@@ -13,8 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-
-	"accelform/front/kubelet"
+	kubelet "k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 )
 
 const (
@@ -142,12 +141,12 @@ func (p *plugin) register(ctx context.Context) error {
 	}
 	defer connection.Close()
 	request := &kubelet.RegisterRequest{
-		Version:      apiVersion,
+		Version:      kubelet.Version,
 		Endpoint:     p.options.endpoint(),
 		ResourceName: p.options.ResourceName,
 		Options:      &kubelet.DevicePluginOptions{},
 	}
-	if err := connection.Invoke(ctx, "/v1beta1.Registration/Register", request, &kubelet.Empty{}); err != nil {
+	if _, err := kubelet.NewRegistrationClient(connection).Register(ctx, request); err != nil {
 		return fmt.Errorf("the kubelet at %s does not take the registration: %s; it is tried again every second",
 			p.options.kubeletSocket(), status.Convert(err).Message())
 	}

@@ -8,15 +8,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	kubelet "k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
-	"accelform/front/kubelet"
 	"accelform/front/telemetry"
-)
-
-const (
-	apiVersion = "v1beta1"
-	healthy    = "Healthy"
-	unhealthy  = "Unhealthy"
 )
 
 // plugin answers the kubelet.
@@ -49,17 +43,31 @@ func (p *plugin) count(by int) {
 	p.lone = time.Now()
 }
 
-// listAndWatch sends the whole list now and after each change.
-func (p *plugin) listAndWatch(stream grpc.ServerStreamingServer[kubelet.ListAndWatchResponse], closing <-chan struct{}) error {
-	p.count(1)
-	defer p.count(-1)
+// server serves the API. Lists end when closing is closed.
+func (p *plugin) server(closing <-chan struct{}) *grpc.Server {
+	made := grpc.NewServer()
+	kubelet.RegisterDevicePluginServer(made, &api{plugin: p, closing: closing})
+	return made
+}
+
+// api is what the kubelet calls.
+type api struct {
+	kubelet.UnimplementedDevicePluginServer
+	plugin  *plugin
+	closing <-chan struct{}
+}
+
+// ListAndWatch sends the whole list now and after each change.
+func (a *api) ListAndWatch(_ *kubelet.Empty, stream grpc.ServerStreamingServer[kubelet.ListAndWatchResponse]) error {
+	a.plugin.count(1)
+	defer a.plugin.count(-1)
 	for {
-		all, changed := p.fpgas.now()
+		all, changed := a.plugin.fpgas.now()
 		list := &kubelet.ListAndWatchResponse{}
 		for _, each := range all {
-			state := healthy
+			state := kubelet.Healthy
 			if each.fault != "" {
-				state = unhealthy
+				state = kubelet.Unhealthy
 			}
 			list.Devices = append(list.Devices, &kubelet.Device{ID: each.id, Health: state})
 		}
@@ -68,7 +76,7 @@ func (p *plugin) listAndWatch(stream grpc.ServerStreamingServer[kubelet.ListAndW
 		}
 		select {
 		case <-changed:
-		case <-closing:
+		case <-a.closing:
 			return nil
 		case <-stream.Context().Done():
 			return nil
@@ -76,70 +84,38 @@ func (p *plugin) listAndWatch(stream grpc.ServerStreamingServer[kubelet.ListAndW
 	}
 }
 
-// allocateAll answers an Allocate; one container that cannot have its FPGA fails all.
-func (p *plugin) allocateAll(ctx context.Context, request *kubelet.AllocateRequest) (*kubelet.AllocateResponse, error) {
+// Allocate gives each container its FPGA; one that cannot have it fails all.
+func (a *api) Allocate(ctx context.Context, request *kubelet.AllocateRequest) (*kubelet.AllocateResponse, error) {
 	answer := &kubelet.AllocateResponse{}
 	for _, container := range request.GetContainerRequests() {
-		made, err := p.allocate(ctx, container.GetDevicesIds())
+		made, err := a.plugin.allocate(ctx, container.GetDevicesIds())
 		if err != nil {
-			p.metrics.refused.Inc()
-			p.log.Write("refused", "fpgas", container.GetDevicesIds(), "message", err.Error())
+			a.plugin.metrics.refused.Inc()
+			a.plugin.log.Write("refused", "fpgas", container.GetDevicesIds(), "message", err.Error())
 			return nil, err
 		}
-		p.metrics.allocated.WithLabelValues(made.Envs[idVariable]).Inc()
-		p.log.Write("allocated", "fpga", made.Envs[idVariable])
+		a.plugin.metrics.allocated.WithLabelValues(made.Envs[idVariable]).Inc()
+		a.plugin.log.Write("allocated", "fpga", made.Envs[idVariable])
 		answer.ContainerResponses = append(answer.ContainerResponses, made)
 	}
 	return answer, nil
 }
 
-// server serves the API. Lists end when closing is closed.
-func (p *plugin) server(closing <-chan struct{}) *grpc.Server {
-	made := grpc.NewServer()
-	made.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "v1beta1.DevicePlugin",
-		HandlerType: (*any)(nil),
-		Metadata:    "kubelet_devices.proto",
-		Methods: []grpc.MethodDesc{
-			method("GetDevicePluginOptions", func(context.Context, *kubelet.Empty) (*kubelet.DevicePluginOptions, error) {
-				return &kubelet.DevicePluginOptions{}, nil
-			}),
-			method("Allocate", p.allocateAll),
-			method("GetPreferredAllocation", func(
-				context.Context, *kubelet.PreferredAllocationRequest,
-			) (*kubelet.PreferredAllocationResponse, error) {
-				return &kubelet.PreferredAllocationResponse{}, nil
-			}),
-			method("PreStartContainer", func(
-				context.Context, *kubelet.PreStartContainerRequest,
-			) (*kubelet.PreStartContainerResponse, error) {
-				return &kubelet.PreStartContainerResponse{}, nil
-			}),
-		},
-		Streams: []grpc.StreamDesc{{
-			StreamName:    "ListAndWatch",
-			ServerStreams: true,
-			Handler: func(_ any, stream grpc.ServerStream) error {
-				if err := stream.RecvMsg(&kubelet.Empty{}); err != nil {
-					return err
-				}
-				return p.listAndWatch(&grpc.GenericServerStream[kubelet.Empty, kubelet.ListAndWatchResponse]{ServerStream: stream}, closing)
-			},
-		}},
-	}, p)
-	return made
+// GetDevicePluginOptions says that the two calls below need not be made.
+func (*api) GetDevicePluginOptions(context.Context, *kubelet.Empty) (*kubelet.DevicePluginOptions, error) {
+	return &kubelet.DevicePluginOptions{}, nil
 }
 
-// method is one unary method of a service.
-func method[In, Out any](name string, answer func(context.Context, *In) (*Out, error)) grpc.MethodDesc {
-	return grpc.MethodDesc{
-		MethodName: name,
-		Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-			request := new(In)
-			if err := decode(request); err != nil {
-				return nil, err
-			}
-			return answer(ctx, request)
-		},
-	}
+// GetPreferredAllocation leaves the choice to the kubelet: one FPGA is like another.
+func (*api) GetPreferredAllocation(
+	context.Context, *kubelet.PreferredAllocationRequest,
+) (*kubelet.PreferredAllocationResponse, error) {
+	return &kubelet.PreferredAllocationResponse{}, nil
+}
+
+// PreStartContainer has nothing to do: Allocate has made the FPGA ready.
+func (*api) PreStartContainer(
+	context.Context, *kubelet.PreStartContainerRequest,
+) (*kubelet.PreStartContainerResponse, error) {
+	return &kubelet.PreStartContainerResponse{}, nil
 }

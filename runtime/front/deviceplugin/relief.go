@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"accelform/front/kubelet"
+	kubelet "k8s.io/kubelet/pkg/apis/podresources/v1"
 )
 
 const (
@@ -103,8 +103,8 @@ func (p *plugin) holding(ctx context.Context, id string) ([]pod, error) {
 		return nil, err
 	}
 	defer connection.Close()
-	answer := &kubelet.ListPodResourcesResponse{}
-	if err := connection.Invoke(ctx, "/v1.PodResourcesLister/List", &kubelet.ListPodResourcesRequest{}, answer); err != nil {
+	answer, err := kubelet.NewPodResourcesListerClient(connection).List(ctx, &kubelet.ListPodResourcesRequest{})
+	if err != nil {
 		return nil, fmt.Errorf("the kubelet at %s does not tell which pod holds %s: %w", p.options.PodResourcesSocket, id, err)
 	}
 	var found []pod

@@ -11,10 +11,21 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	kubelet "k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
-	"accelform/front/kubelet"
 	"accelform/front/telemetry"
 )
+
+// registrations takes those of plugins.
+type registrations struct {
+	kubelet.UnimplementedRegistrationServer
+	endpoints chan<- string
+}
+
+func (r *registrations) Register(_ context.Context, request *kubelet.RegisterRequest) (*kubelet.Empty, error) {
+	r.endpoints <- request.Endpoint
+	return &kubelet.Empty{}, nil
+}
 
 // registry is a kubelet that takes registrations, on a socket in `folder`.
 func registry(t *testing.T, folder string, registered chan<- string) *grpc.Server {
@@ -26,14 +37,7 @@ func registry(t *testing.T, folder string, registered chan<- string) *grpc.Serve
 		t.Fatal(err)
 	}
 	server := grpc.NewServer()
-	server.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "v1beta1.Registration",
-		HandlerType: (*any)(nil),
-		Methods: []grpc.MethodDesc{method("Register", func(_ context.Context, request *kubelet.RegisterRequest) (*kubelet.Empty, error) {
-			registered <- request.Endpoint
-			return &kubelet.Empty{}, nil
-		})},
-	}, nil)
+	kubelet.RegisterRegistrationServer(server, &registrations{endpoints: registered})
 	go server.Serve(listener)
 	return server
 }
@@ -82,7 +86,7 @@ func TestManyThingsAtOnce(t *testing.T) {
 		busy.Go(func() {
 			request := &kubelet.AllocateRequest{ContainerRequests: []*kubelet.ContainerAllocateRequest{{DevicesIds: []string{id}}}}
 			for range 30 {
-				if err := connection.Invoke(ctx, "/v1beta1.DevicePlugin/Allocate", request, &kubelet.AllocateResponse{}); err != nil && id != "fpga-3" {
+				if _, err := kubelet.NewDevicePluginClient(connection).Allocate(ctx, request); err != nil && id != "fpga-3" {
 					t.Errorf("%s: %s", id, err)
 				}
 			}
@@ -94,7 +98,7 @@ func TestManyThingsAtOnce(t *testing.T) {
 	again := registry(t, folder, registered)
 	defer again.Stop()
 	<-registered
-	if health := lastHealth(t, ctx, options.socket()); health != unhealthy {
+	if health := lastHealth(t, ctx, options.socket()); health != kubelet.Unhealthy {
 		t.Errorf("fpga-3 is told as %s", health)
 	}
 	stop()
@@ -116,19 +120,14 @@ func lastHealth(t *testing.T, ctx context.Context, socket string) string {
 		t.Fatal(err)
 	}
 	defer connection.Close()
-	stream, err := connection.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, "/v1beta1.DevicePlugin/ListAndWatch",
-		grpc.WaitForReady(true))
-	if err == nil {
-		err = stream.SendMsg(&kubelet.Empty{})
-	}
-	list := &kubelet.ListAndWatchResponse{}
-	for health := ""; err == nil; health = list.Devices[3].Health {
-		if health == unhealthy {
-			return health
+	stream, err := kubelet.NewDevicePluginClient(connection).ListAndWatch(ctx, &kubelet.Empty{}, grpc.WaitForReady(true))
+	for health := ""; err == nil; {
+		var list *kubelet.ListAndWatchResponse
+		if list, err = stream.Recv(); err != nil || len(list.Devices) != 4 {
+			t.Fatalf("%d FPGAs, %v", len(list.GetDevices()), err)
 		}
-		err = stream.RecvMsg(list)
-		if err != nil || len(list.Devices) != 4 {
-			t.Fatalf("%d FPGAs, %v", len(list.Devices), err)
+		if health = list.Devices[3].Health; health == kubelet.Unhealthy {
+			return health
 		}
 	}
 	t.Fatal(err)

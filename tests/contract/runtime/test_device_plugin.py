@@ -12,10 +12,10 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.contract.runtime.plugins import RESOURCE, known, node
+from tests.support.kubelet_api import devices
 from tests.support.ports import free_port
 
 from accelform_runtime.device.lock import DeviceLock, Resident
-from accelform_runtime.protocol import kubelet_devices_pb2 as devices
 
 __all__ = ["known", "node"]
 
