@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from accelform.report.parts import Part, parts_of
-from accelform.report.rows import LayerRow, rows_of
+from accelform.report._parts import Part, parts_of
+from accelform.report._rows import LayerRow, rows_of
 
 if TYPE_CHECKING:
     from accelform.conversion.split import SplitModel

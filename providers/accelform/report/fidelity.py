@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accelform.errors import CalibrationUnusable
+from accelform.report._probe import Content, Probe, content_of
 from accelform.report.agreement import AgreementSums
 from accelform.report.detection import DetectionSums, found_objects
 from accelform.report.feeding import Arrays, Input, Pixels, feed
 from accelform.report.findings import Fidelity, TensorFidelity, layer_rows, text_db
 from accelform.report.outputs import class_outputs, scores_output
-from accelform.report.probe import Content, Probe, content_of
 from accelform.report.signal import SignalSums
 
 if TYPE_CHECKING:

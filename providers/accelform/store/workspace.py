@@ -23,7 +23,7 @@ from typing import Any
 
 from accelform.errors import ObjectExists, ObjectMissing, WorkspaceConflict
 from accelform.faults import fault_point
-from accelform.store.locking import exclusive, remove_empty_folders
+from accelform.store._locking import exclusive, remove_empty_folders
 from accelform.store.manifest import corrupt, decode_object, encode_json, utc_now
 from accelform.store.objects import Store
 from accelform.store.records import read_record

@@ -6,8 +6,8 @@ from typing import Final, NoReturn
 
 import grpc
 
+from accelform_runtime.client._wrong_port import what_answers
 from accelform_runtime.client.address import Address
-from accelform_runtime.client.wrong_port import what_answers
 from accelform_runtime.errors import (
     AccelRuntimeError,
     DeadlinePassed,

@@ -5,7 +5,7 @@ in float32 in the order that the number format defines. Results therefore equal 
 construction, on every image.
 """
 
-from accelform_runtime.native.engine import Engine
+from accelform_runtime.native._engine import Engine
 from accelform_runtime.native.library import unavailable_reason
 
 __all__ = ["Engine", "unavailable_reason"]

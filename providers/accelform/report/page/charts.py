@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accelform.report._rows import LayerRow, group_of
 from accelform.report.page.texts import number
 from accelform.report.page.words import decibels
-from accelform.report.rows import LayerRow, group_of
 
 HEIGHT = 150
 DB_STEP = 10

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accelform.report._parts import Part
 from accelform.report.page.texts import amount, number, shortened
-from accelform.report.parts import Part
 
 TITLES = {"front": "Front", "fpga": "Network", "head": "Head"}
 LINE = 19

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accelform.report._rows import LayerRow
 from accelform.report.document import Report
 from accelform.report.findings import Fidelity, TensorFidelity, text_db
 from accelform.report.page.texts import amount, figures, number, shortened
-from accelform.report.rows import LayerRow
 from accelform.report.signal import finite
 
 MEASURE = "accelform fidelity MODEL --images FOLDER --number-format"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from accelform.plans import serving
-from accelform.targets.kubernetes.conditions import holds
+from accelform.targets.kubernetes._conditions import holds
 from accelform.targets.kubernetes.nodes import natural
 
 Object = Mapping[str, Any]

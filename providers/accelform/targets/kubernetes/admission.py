@@ -20,11 +20,11 @@ from accelform.targets.kubernetes.kinds import DEPLOYMENTS, PODS
 from accelform.targets.kubernetes.rollout import STEPS
 
 if TYPE_CHECKING:
+    from accelform.targets.kubernetes._sight import Sight, Wish
+    from accelform.targets.kubernetes._steps import Steps
     from accelform.targets.kubernetes.address import Address
     from accelform.targets.kubernetes.client import Cluster
     from accelform.targets.kubernetes.pod_errors import Object
-    from accelform.targets.kubernetes.sight import Sight, Wish
-    from accelform.targets.kubernetes.steps import Steps
 
 TOUCHED: Final = "accelform.dev/access-checked"
 MISSED: Final = 0.001

@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from accelform.errors import ClusterUnreachable, NotOwner, ServiceNotReady
-from accelform.targets.kubernetes import admission, pod_errors, sight
+from accelform.targets.kubernetes import _sight as sight
+from accelform.targets.kubernetes import admission, pod_errors
+from accelform.targets.kubernetes._room import Room, keep_ports
+from accelform.targets.kubernetes._sight import Sight, Wish
+from accelform.targets.kubernetes._steps import Steps
 from accelform.targets.kubernetes.address import Address
 from accelform.targets.kubernetes.client import Cluster
 from accelform.targets.kubernetes.pod_errors import PodProblem
 from accelform.targets.kubernetes.rollout import STEPS, Rollout, State
-from accelform.targets.kubernetes.room import Room, keep_ports
-from accelform.targets.kubernetes.sight import Sight, Wish
-from accelform.targets.kubernetes.steps import Steps
 from accelform.targets.last_words import last_words
 
 __all__ = ["Gate", "Seen", "Wish"]

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from accelform.plans.cluster_names import OWNER_ANNOTATION, POOL_LABEL
-from accelform.targets.kubernetes.conditions import condition
+from accelform.targets.kubernetes._conditions import condition
 
 _UNITS: Final = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
 _FINISHED: Final = ("Succeeded", "Failed")

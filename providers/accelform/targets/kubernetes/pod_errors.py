@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from accelform.targets.kubernetes.conditions import condition
+from accelform.targets.kubernetes._conditions import condition
 
 Object = Mapping[str, Any]
 Cause = Literal["unschedulable", "refused", "image", "configuration", "volume", "crash"]

@@ -8,16 +8,18 @@ from typing import Final
 
 from accelform import faults
 from accelform.errors import AccelformError, PoolNotReady
-from accelform.targets.kubernetes import claims, marks, plugin_sight, waiting
+from accelform.targets.kubernetes import _claims as claims
+from accelform.targets.kubernetes import _plugin_sight as plugin_sight
+from accelform.targets.kubernetes import marks, waiting
+from accelform.targets.kubernetes._plugin_sight import PluginSight
+from accelform.targets.kubernetes._settling import Settling
+from accelform.targets.kubernetes._view import View
 from accelform.targets.kubernetes.client import Cluster
 from accelform.targets.kubernetes.kinds import NAMESPACES, NODES, PODS
 from accelform.targets.kubernetes.nodes import Machine
 from accelform.targets.kubernetes.planning import listed
-from accelform.targets.kubernetes.plugin_sight import PluginSight
 from accelform.targets.kubernetes.rights import Right
-from accelform.targets.kubernetes.settling import Settling
 from accelform.targets.kubernetes.spec import PoolSpec, PoolState
-from accelform.targets.kubernetes.view import View
 from accelform.targets.kubernetes.waiting import Deadline, Leaving, Progress
 
 LOOKING: Final = (Right(verb="list", kind=NODES), Right(verb="get", kind=NAMESPACES))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from accelform.targets.kubernetes.conditions import condition, holds
+from accelform.targets.kubernetes._conditions import condition, holds
 from accelform.targets.kubernetes.pod_errors import PodProblem, problem_of
 
 Object = Mapping[str, Any]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from accelform.errors import ClusterUnreachable, PoolInUse, PoolNotReady
+from accelform.targets.kubernetes._plugin_sight import PluginSight
 from accelform.targets.kubernetes.nodes import FpgaUse, Machine
 from accelform.targets.kubernetes.planning import listed
-from accelform.targets.kubernetes.plugin_sight import PluginSight
 from accelform.targets.kubernetes.spec import PoolSpec
 
 Progress = Callable[[str], None]

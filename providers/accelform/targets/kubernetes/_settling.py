@@ -15,12 +15,14 @@ from typing import Final
 
 from accelform import faults
 from accelform.errors import NoNodeFree, NotOwner, PoolInUse, QuotaExceeded
-from accelform.targets.kubernetes import claims, planning, yielding
+from accelform.targets.kubernetes import _claims as claims
+from accelform.targets.kubernetes import _yielding as yielding
+from accelform.targets.kubernetes import planning
+from accelform.targets.kubernetes._view import View
 from accelform.targets.kubernetes.client import Cluster
 from accelform.targets.kubernetes.nodes import Machine
 from accelform.targets.kubernetes.planning import PoolPlan, Uses, listed
 from accelform.targets.kubernetes.spec import PoolSpec
-from accelform.targets.kubernetes.view import View
 from accelform.targets.kubernetes.waiting import LOOK_EVERY_SECONDS, Deadline, Leaving, Progress, Speaker
 
 ROUNDS: Final = 8

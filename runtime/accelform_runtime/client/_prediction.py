@@ -16,10 +16,10 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from accelform_runtime import protocol
+from accelform_runtime.client._result import Exactness, Modelled, ScoreResult
 from accelform_runtime.client.address import Address
 from accelform_runtime.client.channel import RECONNECTING
 from accelform_runtime.client.failures import raise_for
-from accelform_runtime.client.result import Exactness, Modelled, ScoreResult
 from accelform_runtime.errors import InvalidRequest, KeyRefused, ServiceFailed
 from accelform_runtime.protocol import metadata_pb2, predict_pb2, tensors
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from accelform.errors import ClusterDenied
 from accelform.plans.cluster_names import OWNER_ANNOTATION
 from accelform.targets.kubernetes import rollout
+from accelform.targets.kubernetes._conditions import holds
 from accelform.targets.kubernetes.address import Address, address_of, hint, told_host
-from accelform.targets.kubernetes.conditions import holds
 from accelform.targets.kubernetes.kinds import DEPLOYMENTS, EVENTS, NODES, PODS, REPLICA_SETS, SERVICES
 from accelform.targets.kubernetes.pod_errors import Object
 from accelform.targets.kubernetes.rollout import Rollout

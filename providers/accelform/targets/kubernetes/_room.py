@@ -16,9 +16,9 @@ from accelform.targets.kubernetes.address import told_ports
 from accelform.targets.kubernetes.kinds import DEPLOYMENTS, SERVICES
 
 if TYPE_CHECKING:
+    from accelform.targets.kubernetes._sight import Sight, Wish
+    from accelform.targets.kubernetes._steps import Steps
     from accelform.targets.kubernetes.client import Cluster
-    from accelform.targets.kubernetes.sight import Sight, Wish
-    from accelform.targets.kubernetes.steps import Steps
 
 PATIENCE_SECONDS = 5.0
 """How long a successor waits for an FPGA before a pod goes first; a scheduler tries again at once when one is freed."""

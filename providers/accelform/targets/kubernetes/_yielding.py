@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from accelform.plans.cluster_names import OWNER_ANNOTATION
-from accelform.targets.kubernetes import claims
+from accelform.targets.kubernetes import _claims as claims
+from accelform.targets.kubernetes._view import View
 from accelform.targets.kubernetes.client import Cluster
 from accelform.targets.kubernetes.kinds import DEPLOYMENTS, PODS, REPLICA_SETS, Kind
 from accelform.targets.kubernetes.nodes import FpgaUse, Machine
 from accelform.targets.kubernetes.planning import Uses, listed
 from accelform.targets.kubernetes.spec import PoolSpec
-from accelform.targets.kubernetes.view import View
 from accelform.targets.kubernetes.waiting import Progress
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
