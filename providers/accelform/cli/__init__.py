@@ -1,1 +1,3 @@
 """The console script `accelform`."""
+
+__all__ = ["main"]

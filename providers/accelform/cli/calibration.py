@@ -16,8 +16,7 @@ from accelform.errors import CalibrationUnusable, ModelSourceMissing, UserError
 
 if TYPE_CHECKING:
     from accelform.conversion.split import SplitModel
-    from accelform.report.fidelity import Settings
-    from accelform.report.samples import Sample
+    from accelform.report import Sample, Settings
     from accelform.sources.model import ModelSource
 
 DEFAULT_FORMAT: Final = "bw-a10-cnn"
@@ -55,8 +54,7 @@ def add_images(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 def settings_of(args: argparse.Namespace, *, layers: bool, limit_db: float | None = None) -> Settings:
     """How to measure, as the arguments say."""
-    from accelform.report.feeding import Pixels
-    from accelform.report.fidelity import LIMIT_DB, Settings
+    from accelform.report import LIMIT_DB, Pixels, Settings
 
     return Settings(
         layers=layers,
@@ -75,7 +73,7 @@ def opened(args: argparse.Namespace, *outputs: Path | None) -> tuple[ModelSource
         CalibrationUnusable: images are not there, a folder has none, or `outputs` can't be written.
         ModelSourceMissing, NotAModel and the other errors of sources: there is no such model, or it can't be read.
     """
-    from accelform.report.samples import find_samples
+    from accelform.report import find_samples
     from accelform.sources import open_source, read_source
 
     _take_model_from_images(args)

@@ -14,7 +14,7 @@ from accelform.errors import ModelSourceMissing
 
 if TYPE_CHECKING:
     from accelform_runtime.network.network import Network
-    from accelform_runtime.timing.estimate import Estimate, LayerEstimate
+    from accelform_runtime.timing import Estimate, LayerEstimate
 
 DEFAULT_FORMAT: Final = "bw-a10-cnn"
 _NO_IMAGES: Final = (

@@ -11,7 +11,7 @@ from accelform.cli.arguments import number
 from accelform.cli.printing import say, table
 
 if TYPE_CHECKING:
-    from accelform.report.findings import Fidelity
+    from accelform.report import Fidelity
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measures and prints. Returns 0; a format that does badly is a result, not a failure."""
     from accelform.conversion.converter import number_format_of
-    from accelform.report.fidelity import measure
+    from accelform.report import measure
 
     fmt = number_format_of(args.number_format)
     _, split, samples = calibration.opened(args, args.json)
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 def summary(found: Fidelity, labels: tuple[str, ...]) -> str:
     """A line per finding."""
-    from accelform.report.findings import text_db
+    from accelform.report import text_db
 
     lines = [f"{found.number_format} against float32, {found.images} image(s)"]
     if (agreement := found.agreement) is not None:
@@ -88,7 +88,7 @@ def summary(found: Fidelity, labels: tuple[str, ...]) -> str:
 
 def layer_table(found: Fidelity) -> str:
     """In execution order."""
-    from accelform.report.findings import text_db
+    from accelform.report import text_db
 
     rows = [
         [row.name, text_db(row.sqnr_db), text_db(row.worst_db), "" if row.drop_db is None else f"{row.drop_db:+.1f}"]

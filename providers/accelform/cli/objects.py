@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from accelform_runtime.client import ScoreResult
-    from accelform_runtime.client.detection import Detections
+    from accelform_runtime.client import Detections, ScoreResult
 
 OUTPUTS: Final = 12
 """Of SSD-VGG: class scores and boxes of six levels."""

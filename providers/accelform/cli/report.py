@@ -26,8 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Writes the page. Returns 0."""
     from accelform.conversion.converter import number_format_of
     from accelform.featurizers.forecast import forecast
-    from accelform.report import make_report
-    from accelform.report.fidelity import measure
+    from accelform.report import make_report, measure
     from accelform.report.page import render
 
     fmt = number_format_of(args.number_format)

@@ -79,7 +79,7 @@ def sweep_table(rows: tuple[SweepRow, ...]) -> str:
 
 
 def _cells(row: SweepRow) -> list[str]:
-    from accelform.report.findings import text_db
+    from accelform.report import text_db
 
     found, estimate = row.fidelity, row.estimate
     cells = [row.number_format.name, f"{row.number_format.bits_per_value:.2f}"]

@@ -20,7 +20,7 @@ from accelform.resources.base import AccelProvider, AccelResource, Values, owner
 if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
-    from accelform.targets.kubernetes.client import Cluster
+    from accelform.targets.kubernetes import Cluster
 
 CONTRACT = ResourceContract(
     name="ClusterClaim",
@@ -88,7 +88,7 @@ class ClusterClaimProvider(AccelProvider):
 
     def change(self, id_: str, stored: Values, inputs: Values) -> Values:
         from accelform.resources import compute_target_kubernetes
-        from accelform.targets.kubernetes.holdings import require_own
+        from accelform.targets.kubernetes import require_own
 
         with compute_target_kubernetes.connect(inputs) as cluster:
             cluster_id = cluster.uid()
@@ -99,9 +99,7 @@ class ClusterClaimProvider(AccelProvider):
 
     def remove(self, id_: str, stored: Values) -> None:
         from accelform.resources import compute_target_kubernetes
-        from accelform.targets.kubernetes.holdings import remove_left
-        from accelform.targets.kubernetes.pool import NodePool
-        from accelform.targets.kubernetes.spec import PoolSpec
+        from accelform.targets.kubernetes import NodePool, PoolSpec, remove_left
 
         spec = PoolSpec(
             owner=stored["pool_owner"],

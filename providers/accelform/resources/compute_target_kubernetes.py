@@ -14,8 +14,7 @@ from accelform.resources import common
 from accelform.resources.base import Values
 
 if TYPE_CHECKING:
-    from accelform.targets.kubernetes.client import Cluster
-    from accelform.targets.kubernetes.spec import PoolSpec
+    from accelform.targets.kubernetes import Cluster, PoolSpec
 
 GIVE_UP: Final = "PULUMI_K8S_DELETE_UNREACHABLE"
 """pulumi-kubernetes' own switch: what an unreachable cluster holds counts as gone."""
@@ -50,8 +49,7 @@ def foretell(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def provision(inputs: Values, stored: Mapping[str, Any]) -> Values:
     """Claims the pool's nodes, or brings the pool to `inputs`, and waits for their FPGAs; its outputs."""
-    from accelform.targets.kubernetes import rights
-    from accelform.targets.kubernetes.pool import CHANGING, LOOKING, NodePool
+    from accelform.targets.kubernetes import CHANGING, LOOKING, NodePool, rights
 
     with connect(inputs) as cluster:
         rights.require(cluster, LOOKING if inputs["is_attached"] else CHANGING)
@@ -72,8 +70,7 @@ def ailing(values: Values) -> str:
 
 def look(values: Values) -> Values | None:
     """The pool as it is; None where no node bears the owner's mark any more."""
-    from accelform.targets.kubernetes import rights
-    from accelform.targets.kubernetes.pool import LOOKING, NodePool
+    from accelform.targets.kubernetes import LOOKING, NodePool, rights
 
     with connect(values) as cluster:
         rights.require(cluster, LOOKING)
@@ -95,8 +92,7 @@ def release(stored: Mapping[str, Any]) -> None:
 
     With PULUMI_K8S_DELETE_UNREACHABLE=true a cluster that cannot be reached counts as gone with all it held.
     """
-    from accelform.targets.kubernetes import rights
-    from accelform.targets.kubernetes.pool import CHANGING, NodePool
+    from accelform.targets.kubernetes import CHANGING, NodePool, rights
 
     if stored.get("is_attached"):
         return
@@ -123,7 +119,7 @@ def leave(stored: Mapping[str, Any], take_away: Callable[[Cluster], None], *, wh
 
 def connect(values: Mapping[str, Any]) -> Cluster:
     """The cluster of the context."""
-    from accelform.targets.kubernetes.client import Cluster
+    from accelform.targets.kubernetes import Cluster
 
     return Cluster.connect(values.get("kubeconfig") or "", values["kube_context"])
 
@@ -140,7 +136,7 @@ def _require_same(cluster: Cluster, stored: Mapping[str, Any], *, what: str) -> 
 
 
 def _spec(values: Mapping[str, Any]) -> PoolSpec:
-    from accelform.targets.kubernetes.spec import PoolSpec
+    from accelform.targets.kubernetes import PoolSpec
 
     return PoolSpec(
         owner=values["owner"],

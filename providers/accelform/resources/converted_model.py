@@ -316,7 +316,7 @@ def _calibration(path: str | None) -> tuple[str, list[Problem]]:
 def _calibration_digest(path: str | None) -> str:
     if not path:
         return ""
-    from accelform.report.samples import find_samples
+    from accelform.report import find_samples
 
     digest = hashlib.sha256()
     for sample in find_samples([project.resolve(path)], progress=common.note):

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from accelform.store.objects import Store, StoredObject
 
-__all__ = ["Store", "StoredObject"]
+__all__ = ["Store", "StoredObject", "catalog", "versions", "workspace"]
