@@ -9,7 +9,7 @@ from importlib import import_module, util
 import pytest
 
 FACES = {
-    "accelform._base": "faces",
+    "accelform._base": "faces locks progress waiting",
     "accelform.cli": "main",
     "accelform.report": """LIMIT_DB Fidelity Pixels Report Sample Settings find_samples make_report measure page sweep
         text_db write_html write_json write_report""",

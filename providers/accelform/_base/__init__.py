@@ -1,3 +1,3 @@
-"""Tools that every room of accelform uses, and nobody outside: faces that import late."""
+"""Tools that every room of accelform uses, and nobody outside: one home for each."""
 
-__all__ = ["faces"]
+__all__ = ["faces", "locks", "progress", "waiting"]

@@ -5,12 +5,13 @@ Images go through both graphs one at a time, and only sums are kept: memory does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from accelform._base.progress import Progress, silent
 from accelform.errors import CalibrationUnusable
 from accelform.report._probe import Content, Probe, content_of
 from accelform.report.agreement import AgreementSums
@@ -30,7 +31,6 @@ FLOAT32 = "float32"
 LIMIT_DB = 6.0
 """Below it a layer has gone wrong: its noise has more than a quarter of its signal's power."""
 
-Progress = Callable[[str], None]
 Run = tuple[list[np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]
 """The graph's outputs in order, and the values inside it by layer's or tensor's name."""
 
@@ -59,7 +59,7 @@ def measure(
     fmt: NumberFormat,
     built: BuiltModel | None = None,
     settings: Settings | None = None,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
 ) -> Fidelity:
     """Runs `samples` through the float32 graph and the one in `fmt`; `progress` gets a line per image.
 
@@ -90,7 +90,7 @@ def compare(
     reference: Reference,
     settings: Settings,
     built: BuiltModel | None = None,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
 ) -> Fidelity:
     """As `measure`, with a float32 graph that is already open and may remember what it gave."""
     need_some(samples)

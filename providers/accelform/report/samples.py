@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelform._base.progress import Progress, silent
 from accelform.errors import CalibrationUnusable
 from accelform.folders import files_below
 
@@ -40,7 +41,7 @@ def find_samples(
     *,
     labels: Sequence[str] = (),
     limit: int | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = silent,
 ) -> tuple[Sample, ...]:
     """Files as named, and of folders every picture and array below them, sorted by name.
 

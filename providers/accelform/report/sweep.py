@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from accelform._base.progress import Progress, silent
 from accelform.errors import UnknownNumberFormat
-from accelform.report.fidelity import Progress, Settings, compare, need_some, open_float32
+from accelform.report.fidelity import Settings, compare, need_some, open_float32
 from accelform.report.findings import Fidelity
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def sweep(
     formats: Sequence[NumberFormat],
     *,
     settings: Settings | None = None,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
 ) -> tuple[SweepRow, ...]:
     """Measures every format on the same samples, one after the other: memory is that of two graphs.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from accelform._base import locks
+from accelform._base.waiting import wait_for
 from accelform.errors import StoreUnreachable
 from accelform.store.failures import mapped
 from accelform.store.objects import Store
@@ -30,26 +30,26 @@ def exclusive(store: Store, *, marker: str) -> Iterator[int]:
     if store.root is None:
         yield 0
         return
-    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
-    made, path = 0, store.root / LOCK_FILE
-    while True:
+    root, made, path = store.root, 0, store.root / LOCK_FILE
+
+    def attempt() -> int | None:
+        nonlocal made
         with mapped("lock", store.url):
-            made = max(made, sum(not folder.exists() for folder in (store.root, *store.root.parents)))
-            descriptor = _try_lock(path) if _is_made(store.root) else None
-        if descriptor is not None:
-            break
-        if time.monotonic() > deadline:
-            raise StoreUnreachable(
-                f"cannot join or leave the workspace in {store.url}: another process has held {path} for "
-                f"{LOCK_TIMEOUT_SECONDS:.0f} seconds. Wait for it or end it, then run the same command again."
-            )
-        time.sleep(0.02)
+            made = max(made, sum(not folder.exists() for folder in (root, *root.parents)))
+            return locks.take(path, mode=0o644) if _is_made(root) else None
+
+    descriptor = wait_for(attempt, timeout_seconds=LOCK_TIMEOUT_SECONDS, pause_seconds=0.02)
+    if descriptor is None:
+        raise StoreUnreachable(
+            f"cannot join or leave the workspace in {store.url}: another process has held {path} for "
+            f"{LOCK_TIMEOUT_SECONDS:.0f} seconds. Wait for it or end it, then run the same command again."
+        )
     try:
         yield made
     finally:
         if not store.exists(marker):
             path.unlink(missing_ok=True)
-            remove_empty_folders(store.root, made)
+            remove_empty_folders(root, made)
         os.close(descriptor)
 
 
@@ -69,19 +69,3 @@ def remove_empty_folders(root: Path, count: int) -> None:
     with contextlib.suppress(OSError):
         for folder in [root, *root.parents][:count]:
             folder.rmdir()
-
-
-def _try_lock(path: Path) -> int | None:
-    """The descriptor of the locked file, or None when another process has it or it was removed meanwhile."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(descriptor)
-    return None

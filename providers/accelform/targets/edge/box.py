@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from accelform._base.progress import Progress, silent
 from accelform.errors import BoxInUse, BoxMissing, BoxUnusable, NotOwner, PortInUse
 from accelform.targets.edge import health, moving, records, watch
-from accelform.targets.edge.deployment import Deployment, Progress, Unpack, make_folders
+from accelform.targets.edge.deployment import Deployment, Unpack, make_folders
 from accelform.targets.edge.layout import Layout, remove_tree, root_problem
 from accelform.targets.edge.lock import LOCK_SECONDS, locked
 from accelform.targets.edge.records import BoxRecord
@@ -17,10 +18,6 @@ from accelform.targets.edge.supervision import Supervision
 SERVE_AGAIN_SECONDS = 300.0
 """Longest wait for a service that starts anew because its box was moved."""
 _STOP = "stop what listens there, or give the service another port, then run this again"
-
-
-def _silent(_: str) -> None:
-    return
 
 
 def _displaced(root: Path, place: Path) -> str:
@@ -51,7 +48,7 @@ class EdgeBox:
         location: str,
         formerly: str = "",
         checkout: str = "",
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> BoxState:
         """Makes the box, or brings the owner's box to these values, and gets its supervisor and services running.
 
@@ -159,7 +156,7 @@ class EdgeBox:
             record = records.read_box(self._layout)
             if record is None or record.formerly != owner:
                 self._require_owner(owner)
-            self._settle(_silent, to_serve=False)
+            self._settle(silent, to_serve=False)
             self._supervision().shutdown()
             last = (self._layout.box_record, self._layout.lock)
             for entry in (*(entry for entry in self._layout.entries() if entry not in last), *last):
@@ -167,7 +164,7 @@ class EdgeBox:
             if not self._layout.strangers():
                 self._layout.root.rmdir()
 
-    def ensure_running(self, progress: Progress = _silent) -> BoxState:
+    def ensure_running(self, progress: Progress = silent) -> BoxState:
         """Starts the supervisor and every service that does not run, after a reboot or a kill. Raises BoxMissing."""
         self._require_box()  # before the lock, which makes the folder
         with self._locked():
@@ -185,7 +182,7 @@ class EdgeBox:
         unpack: Unpack,
         timeout_seconds: float,
         formerly: str = "",
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> ServiceState:
         """Makes the box run `spec` and returns once it answers SERVING; the same again changes nothing.
 
@@ -222,15 +219,15 @@ class EdgeBox:
             record = records.read_service(self._layout, name)
             if record and owner not in (record.owner, record.formerly):
                 raise NotOwner(f"service {name!r} on {self.root} belongs to {record.owner}; {owner} cannot remove it")
-            self._settle(_silent, to_serve=False)
-            self._deployment(_silent).remove(name)
+            self._settle(silent, to_serve=False)
+            self._deployment(silent).remove(name)
 
     def service(self, name: str) -> ServiceState | None:
         """The service as it is; None where the box has none of that name."""
         record = records.read_service(self._layout, name)
         return watch.state_of(self._layout, self._supervision(), record) if record else None
 
-    def wait_until_serving(self, name: str, *, timeout_seconds: float, progress: Progress = _silent) -> ServiceState:
+    def wait_until_serving(self, name: str, *, timeout_seconds: float, progress: Progress = silent) -> ServiceState:
         """Returns once the service answers SERVING. Raises BoxMissing, ServiceNotReady."""
         record = records.read_service(self._layout, name)
         if record is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 
+from accelform._base import locks
+from accelform._base.waiting import wait_for
 from accelform.errors import BoxBusy
 from accelform.targets.edge.layout import Layout
 
@@ -21,41 +21,27 @@ def locked(layout: Layout, *, timeout_seconds: float = LOCK_SECONDS) -> Iterator
 
     Raises BoxBusy with the holder's process id when it is not free within `timeout_seconds`.
     """
-    deadline = time.monotonic() + timeout_seconds
-    while True:
+
+    def attempt() -> int | None:
         layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            handle = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            continue  # released between the two lines above
-        try:
-            if _take(handle) and _is_current(handle, layout):
-                os.truncate(handle, 0)
-                os.write(handle, str(os.getpid()).encode())
-                yield
-                return
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-        finally:
-            os.close(handle)
-        if time.monotonic() > deadline:
-            raise BoxBusy(
-                f"edge box {layout.root} is being changed by process {holder} and stayed so for {timeout_seconds:g} s; "
-                "wait for that command to end, then run this one again"
-            )
-        time.sleep(0.1)
+        return locks.take(layout.lock, mode=0o600)
 
-
-def _take(handle: int) -> bool:
+    handle = wait_for(attempt, timeout_seconds=timeout_seconds, pause_seconds=0.1)
+    if handle is None:
+        raise BoxBusy(
+            f"edge box {layout.root} is being changed by process {_holder(layout)} and stayed so for "
+            f"{timeout_seconds:g} s; wait for that command to end, then run this one again"
+        )
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        os.truncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(handle)
 
 
-def _is_current(handle: int, layout: Layout) -> bool:
-    """Whether the locked file is still the one at the path; a release removes it while others wait for it."""
+def _holder(layout: Layout) -> str:
     try:
-        return os.path.samestat(os.fstat(handle), os.stat(layout.lock))
+        return layout.lock.read_text(encoding="utf-8", errors="replace")[:32].strip() or "unknown"
     except FileNotFoundError:
-        return False
+        return "unknown"

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from accelform import faults
+from accelform._base.progress import Progress
 from accelform.errors import NoNodeFree, NotOwner, PoolInUse, QuotaExceeded
 from accelform.targets.kubernetes import _claims as claims
 from accelform.targets.kubernetes import _yielding as yielding
@@ -23,7 +24,7 @@ from accelform.targets.kubernetes.client import Cluster
 from accelform.targets.kubernetes.nodes import Machine
 from accelform.targets.kubernetes.planning import PoolPlan, Uses, listed
 from accelform.targets.kubernetes.spec import PoolSpec
-from accelform.targets.kubernetes.waiting import LOOK_EVERY_SECONDS, Deadline, Leaving, Progress, Speaker
+from accelform.targets.kubernetes.waiting import LOOK_EVERY_SECONDS, Deadline, Leaving, Speaker
 
 ROUNDS: Final = 8
 """Tries beside others who claim at the same time, with longer pauses each."""

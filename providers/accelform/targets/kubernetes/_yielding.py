@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from accelform._base.progress import Progress
 from accelform.plans.cluster_names import OWNER_ANNOTATION
 from accelform.targets.kubernetes import _claims as claims
 from accelform.targets.kubernetes._view import View
@@ -19,7 +20,6 @@ from accelform.targets.kubernetes.kinds import DEPLOYMENTS, PODS, REPLICA_SETS, 
 from accelform.targets.kubernetes.nodes import FpgaUse, Machine
 from accelform.targets.kubernetes.planning import Uses, listed
 from accelform.targets.kubernetes.spec import PoolSpec
-from accelform.targets.kubernetes.waiting import Progress
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 """By which a ReplicaSet chooses the pods that it takes away (Kubernetes reference, "Well-Known Annotations")."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from accelform import faults
+from accelform._base.progress import Progress
 from accelform.errors import AccelformError, PoolNotReady
 from accelform.targets.kubernetes import _claims as claims
 from accelform.targets.kubernetes import _plugin_sight as plugin_sight
@@ -20,7 +21,7 @@ from accelform.targets.kubernetes.nodes import Machine
 from accelform.targets.kubernetes.planning import listed
 from accelform.targets.kubernetes.rights import Right
 from accelform.targets.kubernetes.spec import PoolSpec, PoolState
-from accelform.targets.kubernetes.waiting import Deadline, Leaving, Progress
+from accelform.targets.kubernetes.waiting import Deadline, Leaving
 
 LOOKING: Final = (Right(verb="list", kind=NODES), Right(verb="get", kind=NAMESPACES))
 CHANGING: Final = (

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from accelform._base.progress import Progress
 from accelform.errors import ClusterUnreachable, PoolInUse, PoolNotReady
 from accelform.targets.kubernetes._plugin_sight import PluginSight
 from accelform.targets.kubernetes.nodes import FpgaUse, Machine
 from accelform.targets.kubernetes.planning import listed
 from accelform.targets.kubernetes.spec import PoolSpec
-
-Progress = Callable[[str], None]
 
 LOOK_EVERY_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 10.0
