@@ -17,60 +17,53 @@ from accelform.targets.edge import processes as box_processes
 from accelform.targets.edge.layout import Layout
 
 
-@pytest.mark.timeout(600)
-def test_drift_is_shown_and_repaired(project: Any) -> None:
+@pytest.mark.timeout(1800)
+def test_drift_is_shown_and_repaired(deployed: Any) -> None:
     """A deleted artifact, a stopped service and a deleted box, one after the other."""
-    project.up()
+    _delete_one(deployed, "models/resnet50-digits/1/featurizer.npz")
+    assert _shown_by_refresh(deployed) == [("delete", "Model")]
+    deployed.up()
+    assert deployed.outputs()["model_version"] == 1, "the same content keeps its number"
+    assert deployed.pulumi("preview", "--refresh", "--expect-no-changes").code == 0
 
-    _delete_one(project, "models/resnet50-digits/1/featurizer.npz")
-    assert _shown_by_refresh(project) == [("delete", "Model")]
-    project.up()
-    assert project.outputs()["model_version"] == 1, "the same content keeps its number"
-    assert project.pulumi("preview", "--refresh", "--expect-no-changes").code == 0
-
-    _stop_service(project)
-    shown = project.pulumi("preview", "--refresh", "--diff")
+    _stop_service(deployed)
+    shown = deployed.pulumi("preview", "--refresh", "--diff")
     assert "Healthy" in shown.text
-    assert _shown_by_refresh(project) == [("update", "Webservice")]
-    assert project.up().steps() == [("update", "Webservice")]
-    assert project.score().returncode == 0
+    assert _shown_by_refresh(deployed) == [("update", "Webservice")]
+    assert deployed.up().steps() == [("update", "Webservice")]
+    assert deployed.score().returncode == 0
 
-    _kill(EdgeBox(project.box), project)
-    assert ("delete", "Webservice") in _shown_by_refresh(project)
-    project.up()
-    assert project.score().returncode == 0
-    project.destroy()
+    _kill(EdgeBox(deployed.box), deployed)
+    assert ("delete", "Webservice") in _shown_by_refresh(deployed)
+    deployed.up()
+    assert deployed.score().returncode == 0
 
 
-@pytest.mark.timeout(600)
-def test_up_sees_what_does_not_run(project: Any) -> None:
+@pytest.mark.timeout(1800)
+def test_up_sees_what_does_not_run(deployed: Any) -> None:
     """A plain preview foretells the repair of a service, and of a whole box, with the reason; a plain up repairs it."""
-    project.up()
-    _stop_service(project)
-    shown = project.pulumi("preview")
+    _stop_service(deployed)
+    shown = deployed.pulumi("preview")
     assert "is to be repaired: its server was stopped from outside" in shown.text
-    assert project.up().steps() == [("update", "Webservice")]
-    assert project.score().returncode == 0
+    assert deployed.up().steps() == [("update", "Webservice")]
+    assert deployed.score().returncode == 0
 
-    box_processes.stop(lambda: box_processes.supervisors(Layout(project.box).supervisor_config), grace_seconds=20)
-    assert ("update", "ComputeTarget") in project.up().steps()
-    assert project.score().returncode == 0
-    assert project.up().steps() == []
-    project.destroy()
+    box_processes.stop(lambda: box_processes.supervisors(Layout(deployed.box).supervisor_config), grace_seconds=20)
+    assert ("update", "ComputeTarget") in deployed.up().steps()
+    assert deployed.score().returncode == 0
+    assert deployed.up().steps() == []
 
 
-@pytest.mark.timeout(300)
-def test_server_comes_back_after_kill(project: Any) -> None:
+@pytest.mark.timeout(1800)
+def test_server_comes_back_after_kill(deployed: Any) -> None:
     """kill -9 of the server: serving again soon, without any command."""
-    project.up()
-    service = EdgeBox(project.box).service("resnet50-digits")
+    service = EdgeBox(deployed.box).service("resnet50-digits")
     assert service is not None
     os.kill(service.pid, signal.SIGKILL)
 
-    wait_for(lambda: _serves_with_other_pid(project, service.pid), "another server", 60)
+    wait_for(lambda: _serves_with_other_pid(deployed, service.pid), "another server", 60)
 
-    assert project.pulumi("preview", "--refresh", "--expect-no-changes").code == 0
-    project.destroy()
+    assert deployed.pulumi("preview", "--refresh", "--expect-no-changes").code == 0
 
 
 def _serves_with_other_pid(project: Any, pid: int) -> bool:
