@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from accelform.errors import ObjectMissing
-from accelform.store import versions
+from accelform.errors import ObjectMissing, StoreDenied, StoreFull
+from accelform.store import index, versions
 from accelform.store.manifest import Manifest, encode_json
 from accelform.store.objects import Store
 
@@ -21,8 +21,12 @@ def names(store: Store, kind: str) -> list[str]:
 
 def find(store: Store, kind: str, *, owner: str, digest: str) -> Manifest | None:
     """The newest version of any name that `owner` published with `digest`, or None. Raises StoreCorrupt."""
+    if manifest := versions.noted(store, kind, owner=owner, digest=digest):
+        return manifest
     for name in names(store, kind):
         if manifest := versions.adopt(store, kind, name, owner=owner, digest=digest):
+            with contextlib.suppress(StoreDenied, StoreFull):
+                index.note(store, kind, owner=owner, digest=digest, name=name, version=manifest.version)
             return manifest
     return None
 
@@ -37,6 +41,10 @@ def annotate(store: Store, manifest: Manifest, *, owner: str, properties: Mappin
         reservation = {"owner": owner, "digest": manifest.digest, "created_time": manifest.created_time}
         store.put(f"{base}/{versions.RESERVATION}", encode_json(reservation))
     store.put(f"{base}/{versions.MANIFEST}", changed.encode())
+    if owner != manifest.owner:
+        which = {"digest": manifest.digest, "name": manifest.name, "version": manifest.version}
+        index.forget(store, manifest.kind, owner=manifest.owner, **which)
+        index.note(store, manifest.kind, owner=owner, **which)
     return changed
 
 

@@ -92,6 +92,22 @@ class Store:
         """Write or replace the object in one step; a file is streamed. Raises InternalError when it cannot be read."""
         return self.put_stream(key, [data] if isinstance(data, bytes) else _file_chunks(data))
 
+    def take(self, key: str, path: Path, *, sha256: str) -> StoredObject:
+        """Write or replace the object with a local file that was made for it and has this sha256 (64 hex digits).
+
+        Locally a hard link where that can be: nothing is copied or read, and nobody may write to the file afterwards.
+        Raises InternalError where the file turns out to have other content.
+        """
+        if self.root is not None and self._link(key, path):
+            return StoredObject(size_bytes=path.stat().st_size, sha256=sha256)
+        written = self.put(key, path)
+        if written.sha256 != sha256:
+            raise InternalError(
+                f"{path} changed after it was made: its sha256 is {written.sha256}, not {sha256}. "
+                "Run the same command again."
+            )
+        return written
+
     def put_stream(self, key: str, chunks: Iterable[bytes]) -> StoredObject:
         """Write or replace the object from chunks. When the iterator raises, nothing is written.
 
@@ -251,6 +267,24 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             self._local = LocalStore(self.root, automatic_cleanup=True)
         return self._local
+
+    def _link(self, key: str, path: Path) -> bool:
+        """Whether the file could be made the object; not across file systems, nor where there are no hard links."""
+        assert self.root is not None
+        target = self.root / check_key(key)
+        partial = target.with_name(f"{target.name}#{os.getpid()}")  # as obstore names what is half written
+        self._writer()
+        with mapped("write", self.url_of(key)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, partial)
+            except OSError:
+                return False
+            try:
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)  # still there where it is the object already
+        return True
 
     def _clear_local(self, folder: Path, *, keep: Collection[Path]) -> None:
         """Remove what listings do not show: half-written files and empty folders, up to the store's root."""

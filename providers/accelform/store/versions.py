@@ -4,6 +4,7 @@
                             <files>            written next
                             manifest.json      written last: a version without it is invisible
                             withdrawn.json     the number is burnt: content gone, number never given again
+    index/<kind>/<digest>/                     where a content is, so that nothing need be listed
 
 A create that was killed at any step is resumed by the same owner with the same digest; with another digest its number
 is burnt and its files are removed.
@@ -11,14 +12,17 @@ is burnt and its files are removed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from accelform.errors import NotOwner, ObjectExists, ObjectMissing, StoreLocationError
+from accelform.errors import NotOwner, ObjectExists, ObjectMissing, StoreCorrupt, StoreLocationError, UserError
 from accelform.faults import fault_point
+from accelform.store import index
 from accelform.store.keys import check_name
 from accelform.store.manifest import FileRecord, Manifest, corrupt, encode_json, utc_now
 from accelform.store.objects import Store
@@ -37,6 +41,14 @@ class Allocation:
 
     version: int
     resumed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeFile:
+    """A local file that was made for the store and that nobody else will write to, with its sha256 (64 hex digits)."""
+
+    path: Path
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +110,16 @@ def publish(
     files: Mapping[str, Path],
     properties: dict[str, Any],
     stored_files: tuple[FileRecord, ...] = (),
+    made_files: Mapping[str, MadeFile] = MappingProxyType({}),
+    sha256s: Mapping[str, str] = MappingProxyType({}),
     fault_prefix: str | None = None,
 ) -> Manifest:
     """Write the files, then the manifest that makes the version visible.
 
-    ``files`` maps names below the version's folder to local files; ``stored_files`` are there already.
-    Raises ObjectMissing when the number was not allocated, NotOwner when it belongs to someone else, StoreFull.
+    ``files`` maps names below the version's folder to local files, which are copied and must have the ``sha256s`` given
+    for them; ``made_files`` are taken as they are; ``stored_files`` are there already.
+    Raises ObjectMissing when the number was not allocated, NotOwner when it belongs to someone else, UserError
+    where a file's content is other by now, StoreFull.
     """
     base = folder(kind, name, version)
     _check_owner(store, kind, name, version, owner)
@@ -111,6 +127,11 @@ def publish(
     records = list(stored_files)
     for file_name, path in sorted(files.items()):
         written = store.put(f"{base}/{file_name}", path)
+        if sha256s.get(file_name, written.sha256) != written.sha256:
+            raise UserError(f"{path} changed while it was being stored; run the same command again")
+        records.append(FileRecord(name=file_name, size_bytes=written.size_bytes, sha256=written.sha256))
+    for file_name, made in sorted(made_files.items()):
+        written = store.take(f"{base}/{file_name}", made.path, sha256=made.sha256)
         records.append(FileRecord(name=file_name, size_bytes=written.size_bytes, sha256=written.sha256))
     fault_point(f"{prefix}:after-artifacts")
     manifest = Manifest(
@@ -125,7 +146,22 @@ def publish(
     )
     store.put(f"{base}/{MANIFEST}", manifest.encode())
     fault_point(f"{prefix}:after-manifest")
+    index.note(store, kind, owner=owner, digest=digest, name=name, version=version)
     return manifest
+
+
+def noted(store: Store, kind: str, *, owner: str, digest: str) -> Manifest | None:
+    """What the index names, if it is published, not withdrawn, and of this owner and digest. Raises StoreCorrupt."""
+    found = index.noted(store, kind, owner=owner, digest=digest)
+    if found is None:
+        return None
+    try:
+        manifest = read_manifest(store, kind, *found)
+        if store.exists(f"{folder(kind, *found)}/{WITHDRAWN}"):
+            return None
+    except (ObjectMissing, StoreLocationError):
+        return None
+    return manifest if (manifest.owner, manifest.digest) == (owner, digest) else None
 
 
 def adopt(store: Store, kind: str, name: str, *, owner: str, digest: str) -> Manifest | None:
@@ -267,6 +303,9 @@ def _check_owner(store: Store, kind: str, name: str, version: int, owner: str) -
 def _burn(store: Store, kind: str, name: str, version: int) -> None:
     """Mark first, then hide, then remove: a kill in between leaves nothing that could be adopted or given again."""
     base = folder(kind, name, version)
+    with contextlib.suppress(ObjectMissing, StoreCorrupt):
+        taken = _read_reservation(store, kind, name, version)
+        index.forget(store, kind, owner=taken["owner"], digest=taken["digest"], name=name, version=version)
     store.put(f"{base}/{WITHDRAWN}", encode_json({"withdrawn_time": utc_now()}))
     store.delete(f"{base}/{MANIFEST}")
     keep = {f"{base}/{RESERVATION}", f"{base}/{WITHDRAWN}"}

@@ -24,6 +24,7 @@ from typing import Any
 from accelform.errors import ObjectExists, ObjectMissing, WorkspaceConflict
 from accelform.faults import fault_point
 from accelform.store._locking import exclusive, remove_empty_folders
+from accelform.store.index import INDEX
 from accelform.store.manifest import corrupt, decode_object, encode_json, utc_now
 from accelform.store.objects import Store
 from accelform.store.records import read_record
@@ -199,7 +200,7 @@ def _empty(store: Store) -> int:
     made_folders = 0
     with contextlib.suppress(ObjectMissing):
         made_folders = int(_read(store)["made_folders"])
-    for folder in FOLDERS:
+    for folder in (*FOLDERS, INDEX):
         store.delete_prefix(folder)
     store.delete_prefix(MEMBERS, keep=store.list(MEMBERS))
     store.delete(WORKSPACE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -295,3 +297,38 @@ def test_a_relative_folder_starts_at_the_project(tmp_path: Path, monkeypatch: py
     assert Store.open(project.resolve_url("file:../store")).root == tmp_path / "store"
     assert Store.open(project.resolve_url(f"file://{tmp_path}/a/../store")).root == tmp_path / "store"
     assert Store.open(project.resolve_url("store")).root == tmp_path / "project ö" / "store"
+
+
+def test_a_made_file_is_taken(store: Store, tmp_path: Path) -> None:
+    """What was made for the store becomes the object, with what is known of it; locally it is not copied."""
+    made = tmp_path / "made.bin"
+    made.write_bytes(b"made")
+    sha256 = hashlib.sha256(b"made").hexdigest()
+
+    for _ in range(2):
+        taken = store.take("models/net/1/made.bin", made, sha256=sha256)
+
+        assert (taken.size_bytes, taken.sha256) == (4, sha256)
+        assert store.get("models/net/1/made.bin") == b"made"
+    assert store.list("") == ["models/net/1/made.bin"]
+    if store.root is not None:
+        assert made.samefile(store.root / "models/net/1/made.bin")
+        assert [path.name for path in (store.root / "models/net/1").iterdir()] == ["made.bin"]
+
+
+def test_a_made_file_of_another_file_system_is_copied(
+    local_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And compared with what is known of it."""
+    made = tmp_path / "made.bin"
+    made.write_bytes(b"made")
+
+    def across(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", across)
+    local_store.take("made.bin", made, sha256=hashlib.sha256(b"made").hexdigest())
+
+    assert local_store.get("made.bin") == b"made"
+    with pytest.raises(InternalError, match=r"made\.bin changed after it was made"):
+        local_store.take("made.bin", made, sha256="0" * 64)
