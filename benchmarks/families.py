@@ -19,7 +19,7 @@ from accelform.featurizers.families import FAMILIES
 from accelform.featurizers.forecast import forecast
 from accelform.featurizers.spec import SeededWeights
 from accelform.featurizers.weights import load
-from accelform.sources import read_source
+from accelform.sources import load_source
 from benchmarks.measure import summarise, timed
 
 FORMAT = "bw-a10-cnn"
@@ -64,7 +64,7 @@ def _convert(folder: Path) -> tuple[float, int]:
 def _child(folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="accelform-bench-") as temporary:
         wanted = Wanted(name=folder.name, version="1", number_format=FORMAT)
-        deliver(read_source(folder / "model.yaml"), output_dir=Path(temporary), wanted=wanted)
+        deliver(*load_source(folder / "model.yaml"), output_dir=Path(temporary), wanted=wanted)
     print(_peak_bytes())
 
 

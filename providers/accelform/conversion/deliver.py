@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from accelform.conversion.split import SplitModel
     from accelform.sources.model import ModelSource
     from accelform_runtime.timing.estimate import Estimate
 
@@ -38,16 +40,23 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Written files by name, and the forecast."""
+    """Written files by name, their sha256 (hex), and the forecast."""
 
     estimate: Estimate
-    files: dict[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Path]
+    sha256s: Mapping[str, str]
 
 
 def deliver(
-    source: ModelSource, *, output_dir: Path, wanted: Wanted, progress: Callable[[str], None] = lambda _: None
+    source: ModelSource,
+    split: SplitModel,
+    *,
+    output_dir: Path,
+    wanted: Wanted,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Delivery:
-    """Opens, converts, compares on the calibration images, and reports; `progress` gets a line per step.
+    """Converts what `load_source` gave, compares on the calibration images, and reports; `progress` gets a line per
+    step.
 
     Raises:
         UnknownNumberFormat, UnknownTensor: there is no such profile or tensor.
@@ -58,10 +67,9 @@ def deliver(
     from accelform.report import write_report
     from accelform.report.fidelity import measure
     from accelform.report.samples import find_samples
-    from accelform.sources import open_source
 
     split = choose_tensors(
-        open_source(source, progress),
+        split,
         name=wanted.name,
         input_tensors=wanted.input_tensors,
         output_tensors=wanted.output_tensors,
@@ -94,7 +102,16 @@ def deliver(
         fidelity=fidelity,
         links={name: name for name in files},
     )
-    return Delivery(estimate=converted.estimate, files=files)
+    return Delivery(estimate=converted.estimate, files=files, sha256s=_sha256s(files))
+
+
+def _sha256s(files: Mapping[str, Path]) -> dict[str, str]:
+    """The bundle's description says what its own files have; only the others are read."""
+    described = json.loads(files[BUNDLE_FILE].read_bytes())["files"]
+    return {
+        name: described[name]["sha256"] if name in described else hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in files.items()
+    }
 
 
 def served_files(names: Iterable[str], bundle: bytes) -> list[str]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
-import os
 import platform
 import re
 import stat
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from accelform import kept
 from accelform.errors import RuntimeLayerError, StoreCorrupt
 from accelform.images.archive import LayerFile, tar_stream
 from accelform.store.manifest import encode_json
@@ -190,17 +191,16 @@ def _runtime_files() -> list[LayerFile]:
             f"cannot pack the runtime layer: the program that answers calls is not built ({RUNTIME_PACKAGE}/{FRONT}). "
             "Install Go, then run `make up`."
         )
-    found = ((path, path.stat()) for path in sorted(root.rglob("*")) if _is_source(path))
+    paths = [path for path in sorted(root.rglob("*")) if _is_source(path) and path.is_file()]
     return [
         LayerFile(
             name=f"{LAYER_FOLDER}/{RUNTIME_PACKAGE}/{path.relative_to(root).as_posix()}",
             source=path,
-            sha256=_sha256(path, state),
+            sha256=sha256,
             # Of these files only: what an installer makes of a wheel's modes differs between installers.
-            executable=bool(state.st_mode & stat.S_IXUSR),
+            executable=bool(path.stat().st_mode & stat.S_IXUSR),
         )
-        for path, state in found
-        if stat.S_ISREG(state.st_mode)
+        for path, sha256 in zip(paths, _sha256s(paths), strict=True)
     ]
 
 
@@ -213,15 +213,15 @@ def _is_source(path: Path) -> bool:
     )
 
 
-_hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
-
-
-def _sha256(path: Path, found: os.stat_result) -> str:
-    """Of a file's content, which is read again only when the file was written to or replaced since."""
-    identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    if path not in _hashed or _hashed[path][0] != identity:
-        _hashed[path] = (identity, hashlib.sha256(path.read_bytes()).hexdigest())
-    return _hashed[path][1]
+def _sha256s(paths: Sequence[Path]) -> list[str]:
+    """Of the files' contents, which are read again only when one was written to or replaced since."""
+    since, rows = time.time(), [kept.seen(path) for path in paths]
+    if (known := kept.recall("runtime", rows)) is not None:
+        return list(known)
+    found = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    if kept.settled(rows, since=since):
+        kept.remember("runtime", rows, found=found)
+    return found
 
 
 @cache

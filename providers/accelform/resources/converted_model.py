@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from accelform import project
-from accelform.errors import UserError
+from accelform.errors import StoreCorrupt, UserError
 from accelform.plans import names
 from accelform.plans.contract import Planned, Problem, Property, ResourceContract
 from accelform.plans.identity import fingerprint
@@ -239,8 +239,9 @@ class ConvertedModelProvider(VersionedProvider):
 
     def content(self, inputs: Values, *, name: str, version: int, folder: Path) -> Content:
         from accelform.conversion.deliver import Wanted, deliver
-        from accelform.sources import read_source
+        from accelform.sources import load_source
         from accelform.store import catalog
+        from accelform.store.versions import MadeFile
 
         model = _source(inputs)
         stored = catalog.local_files(common.open_store(inputs), model, folder / "store")
@@ -255,19 +256,25 @@ class ConvertedModelProvider(VersionedProvider):
             output_tensors=inputs.get("output_tensors") or None,
             calibration_images=project.resolve(calibration) if calibration else None,
         )
+
+        def progress(text: str) -> None:
+            common.note(f"{text} ({name})")
+
         try:
-            delivery = deliver(
-                read_source(entry, progress=common.note),
-                output_dir=folder / "delivery",
-                wanted=wanted,
-                progress=lambda text: common.note(f"{text} ({name})"),
-            )
+            source, split = load_source(entry, progress)
+            if source.digest != model.digest:
+                raise StoreCorrupt(
+                    f"{model.name}:{model.version} in {inputs['storage_url']} has other content than was registered "
+                    f"({source.digest}). Run `pulumi refresh` and then `pulumi up` to register the model again."
+                )
+            delivery = deliver(source, split, output_dir=folder / "delivery", wanted=wanted, progress=progress)
         except UserError as error:
             # The user's file, and not the place where it was laid out from the store.
             given = str(inputs["model_path"])
             said = str(error).replace(str(entry), given).replace(f"{entry.parent}/", "").replace(f"{folder}/", "")
             raise type(error)(said) from error
-        return Content(files=delivery.files)
+        made = {key: MadeFile(path=path, sha256=delivery.sha256s[key]) for key, path in delivery.files.items()}
+        return Content(made_files=made)
 
     def outputs(self, url: str, manifest: Manifest) -> Values:
         from accelform.conversion.deliver import IMPORT_LOG, REPORT_DATA, REPORT_PAGE

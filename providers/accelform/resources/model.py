@@ -135,6 +135,7 @@ class ModelProvider(VersionedProvider):
         renamed = {key: name for name, key in keys.items() if key != name}
         return Content(
             files={keys[file.name]: file.path for file in source.files},
+            sha256s={keys[file.name]: file.sha256 for file in source.files},
             properties={ENTRY: entry, **({NAMES: renamed} if renamed else {})},
         )
 

@@ -18,6 +18,7 @@ from accelform.resources.base import AccelProvider, Values
 if TYPE_CHECKING:
     from accelform.store import Store
     from accelform.store.manifest import FileRecord, Manifest
+    from accelform.store.versions import MadeFile
 
 CLAIM = Property(
     name="claim",
@@ -31,9 +32,12 @@ _ANNOTATIONS = (common.TAGS.name, common.PROPERTIES.name, common.DESCRIPTION.nam
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a version holds: local files to store, files that are stored already, and properties to record."""
+    """What a version holds: local files to store and the sha256 (hex) that those must have, files that were made for
+    it, files that are stored already, and properties to record."""
 
     files: Mapping[str, Path] = field(default_factory=dict)
+    sha256s: Mapping[str, str] = field(default_factory=dict)
+    made_files: Mapping[str, MadeFile] = field(default_factory=dict)
     stored_files: tuple[FileRecord, ...] = ()
     properties: Mapping[str, Any] = field(default_factory=dict)
 
@@ -107,6 +111,8 @@ class VersionedProvider(AccelProvider):
                 owner=owner,
                 digest=digest,
                 files=content.files,
+                sha256s=content.sha256s,
+                made_files=content.made_files,
                 stored_files=content.stored_files,
                 properties={**recorded, **content.properties},
                 fault_prefix=self.fault_prefix,

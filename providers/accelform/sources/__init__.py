@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from accelform.sources.model import ModelSource, SourceFile, TensorInfo
-from accelform.sources.reading import open_source, read_source
+from accelform.sources.reading import load_source, open_source, read_source
 
-__all__ = ["ModelSource", "SourceFile", "TensorInfo", "open_source", "read_source"]
+__all__ = ["ModelSource", "SourceFile", "TensorInfo", "load_source", "open_source", "read_source"]

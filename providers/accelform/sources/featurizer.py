@@ -20,6 +20,7 @@ from accelform.featurizers.spec import (
     SeededClassifier,
     parse_spec,
 )
+from accelform.kept import recall, remember
 from accelform.sources.files import as_before, content_digest, described, read_labels
 from accelform.sources.model import ModelSource, SourceFile
 from accelform_runtime.network.network import Network
@@ -34,10 +35,6 @@ FRAMEWORK = "Custom"
 WHAT = "a featurizer specification"
 
 Progress = Callable[[str], None]
-
-_FITTING: dict[tuple[FeaturizerSpec, tuple[str, ...]], tuple[int | None, tuple[str, ...]]] = {}
-"""Contents already found to fit, with the number of classes and what was assumed: one preview reads the same source
-several times."""
 
 KERAS_READING = 2
 """Changes whenever the same Keras file would give other weights; part of the identity where there is one."""
@@ -160,12 +157,13 @@ def _classifier_work(family: Family, classes: int | None) -> int:
 
 def _classes(spec: FeaturizerSpec, family: Family, files: tuple[SourceFile, ...]) -> tuple[int | None, tuple[str, ...]]:
     """The length of the prediction, and what was assumed; raises where weights or classifier don't fit the family."""
-    key = (spec, tuple(file.sha256 for file in files))
-    if key not in _FITTING:
-        told: list[str] = []
-        classes = _fitting_classes(spec, family, files[0].path.parent, told.append)
-        _FITTING[key] = classes, tuple(told)
-    return _FITTING[key]
+    key = [repr(spec), *(file.sha256 for file in files)]
+    if (kept := recall("fitting", *key)) is not None:
+        return kept["classes"], tuple(kept["told"])
+    told: list[str] = []
+    classes = _fitting_classes(spec, family, files[0].path.parent, told.append)
+    remember("fitting", *key, found={"classes": classes, "told": told})
+    return classes, tuple(told)
 
 
 def _fitting_classes(spec: FeaturizerSpec, family: Family, folder: Path, say: Progress) -> int | None:

@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from accelform import project
-from accelform.errors import ImportFailed, UnknownTensor, UnsupportedModel, UserError, WeightsUnreadable
+from accelform.errors import ImportFailed, UnknownTensor, UnsupportedModel, WeightsUnreadable
+from accelform.kept import imports_folder, private_folder
 from accelform.sources.fitting import fit_preprocess, write_test_images
 from accelform.sources.importer.job import FACTS_FILE, FRONT_FILE, IMAGES_FOLDER, MODEL_FILE, PROBLEM_FILE, Facts, Job
 from accelform.sources.process import LOG_FILE, Limits, run_importer, tensorflow_python
 
-FOLDER_VARIABLE = "ACCELFORM_IMPORTS"
 IMPORT_VERSION = 2
 """Changes whenever the same files would be imported differently."""
 
@@ -74,23 +73,6 @@ class Imported:
         """`Preprocess` settings of the encoded-image front, if there was one."""
         path = self.folder / PREPROCESS_FILE
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
-
-
-def imports_folder() -> Path:
-    """Where imports are kept: `ACCELFORM_IMPORTS`, the project's `.accelform/imports`, or the user's cache."""
-    if named := os.environ.get(FOLDER_VARIABLE):
-        return Path(named)
-    try:
-        return project.root() / ".accelform" / "imports"
-    except UserError:
-        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        return Path(cache) / "accelform" / "imports"
-
-
-def private_folder(path: Path) -> Path:
-    """The folder, made for this user alone if it is not there."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path
 
 
 def import_model(

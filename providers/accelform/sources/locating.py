@@ -9,9 +9,9 @@ from pathlib import Path
 
 from accelform.errors import ModelSourceMissing, NotAModel, UserError, WeightsUnreadable
 from accelform.folders import is_left_behind
+from accelform.kept import imports_folder, private_folder
 from accelform.sources.archives import unpacked
 from accelform.sources.files import describe, described, inside, read_text
-from accelform.sources.imports import imports_folder, private_folder
 from accelform.sources.keras_files import check_keras_archive, check_keras_h5
 from accelform.sources.kinds import (
     ENDINGS,

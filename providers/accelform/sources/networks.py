@@ -16,6 +16,7 @@ from accelform.sources.ends import check_wire
 from accelform.sources.files import as_before, content_digest, inside, read_labels
 from accelform.sources.imports import Imported, import_model
 from accelform.sources.kinds import GRAPH_DEF, HDF5, KERAS, ONNX, SAVED_MODEL, TITLES
+from accelform.sources.known import keep_source_of, source_of
 from accelform.sources.locating import Found
 from accelform.sources.model import ModelSource
 from accelform.sources.onnx_files import load_onnx
@@ -40,11 +41,6 @@ REAL = ("DT_FLOAT", "DT_HALF", "DT_DOUBLE")
 Progress = Callable[[str], None]
 Names = Sequence[str] | None
 
-_KNOWN: dict[tuple[str, tuple[str, ...], tuple[str, ...]], ModelSource] = {}
-"""Sources by content and tensors: one preview reads the same one several times."""
-
-MAX_KNOWN = 32
-
 
 def read_network(found: Found, path: Path, *, inputs: Names, outputs: Names, progress: Progress) -> ModelSource:
     """Identity, tensors and topology.
@@ -68,13 +64,12 @@ def read_network(found: Found, path: Path, *, inputs: Names, outputs: Names, pro
         parts = (*parts, replace(labels, name="labels"))
         settings.pop("labels")
     digest = content_digest(kind, as_before(settings), parts)
-    key = (digest, tuple(inputs or ()), tuple(outputs or ()))
-    if key not in _KNOWN:
+    asked = sorted(found.wrapper.asked) if found.wrapper is not None else None
+    known = source_of(digest, inputs=inputs, outputs=outputs, asked=asked)
+    if known is None:
         split, imported = _split(found, inputs, outputs, with_weights=False, progress=progress)
         work = _try_out(found, imported, inputs, outputs, progress)
-        if len(_KNOWN) >= MAX_KNOWN:
-            _KNOWN.clear()
-        _KNOWN[key] = ModelSource(
+        known = ModelSource(
             path=path,
             kind=kind,
             digest=digest,
@@ -91,11 +86,13 @@ def read_network(found: Found, path: Path, *, inputs: Names, outputs: Names, pro
             multiply_accumulates=work,
             import_log=imported.log if imported else None,
         )
-    known = _KNOWN[key]
+        keep_source_of(known, inputs=inputs, outputs=outputs, asked=asked)
     return replace(known, path=path, files=found.files, labels=_labels(found, known.classes))
 
 
-def open_network(found: Found, source: ModelSource, *, inputs: Names, outputs: Names, progress: Progress) -> SplitModel:
+def open_network(
+    found: Found, source: ModelSource, *, inputs: Names = None, outputs: Names = None, progress: Progress
+) -> SplitModel:
     """The network with its arrays, split.
 
     Raises: as `read_network`.

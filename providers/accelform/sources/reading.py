@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from accelform.sources.model import ModelSource
 
 if TYPE_CHECKING:
     from accelform.conversion.split import SplitModel
+    from accelform.sources.locating import Found
 
+Names = Sequence[str] | None
 Progress = Callable[[str], None]
 
 
@@ -38,17 +41,39 @@ def read_source(
         UnknownTensor, UnsupportedModel: the network lacks a tensor, or has something that can't be served.
         TensorFlowMissing, ImportFailed: the import can't be made.
     """
+    from accelform.sources.known import keep_source_at, source_at
+
+    path, since = Path(path), time.time()
+    if (known := source_at(path, inputs=input_tensors, outputs=output_tensors)) is not None:
+        for assumption in known.assumptions:
+            progress(f"{known.path.name}: {assumption}")
+        return known
+    from accelform.sources.locating import located
+
+    with _told(), located(path) as found:
+        source = _read(found, path, inputs=input_tensors, outputs=output_tensors, progress=progress)
+    keep_source_at(path, source, inputs=input_tensors, outputs=output_tensors, since=since)
+    return source
+
+
+def load_source(path: Path, progress: Progress = lambda _: None) -> tuple[ModelSource, SplitModel]:
+    """`read_source` and `open_source` in one: the files are looked at and hashed once, and what was read of the same
+    content before is not found out again.
+
+    Raises: as `read_source`.
+    """
     from accelform.sources.locating import FEATURIZER, located
 
     path = Path(path)
     with _told(), located(path) as found:
+        source = _read(found, path, progress=progress)
         if found.kind == FEATURIZER:
-            from accelform.sources.featurizer import read_featurizer
+            from accelform.sources.featurizer import open_featurizer
 
-            return read_featurizer(found.entry, found.text, progress)
-        from accelform.sources.networks import read_network
+            return source, open_featurizer(source, progress)
+        from accelform.sources.networks import open_network
 
-        return read_network(found, path, inputs=input_tensors, outputs=output_tensors, progress=progress)
+        return source, open_network(found, source, progress=progress)
 
 
 def open_source(
@@ -74,6 +99,18 @@ def open_source(
         if {(file.name, file.sha256) for file in found.files} != kept:
             raise UserError(f"{source.path} changed while it was being converted; run the same command again.")
         return open_network(found, source, inputs=input_tensors, outputs=output_tensors, progress=progress)
+
+
+def _read(found: Found, path: Path, *, inputs: Names = None, outputs: Names = None, progress: Progress) -> ModelSource:
+    from accelform.sources.locating import FEATURIZER
+
+    if found.kind == FEATURIZER:
+        from accelform.sources.featurizer import read_featurizer
+
+        return read_featurizer(found.entry, found.text, progress)
+    from accelform.sources.networks import read_network
+
+    return read_network(found, path, inputs=inputs, outputs=outputs, progress=progress)
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from accelform.errors import (
     UserError,
     WeightsUnreadable,
 )
+from accelform.kept import imports_folder
 from accelform.sources import read_source
-from accelform.sources.imports import imports_folder
 
 Write = Callable[..., Path]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from accelform import errors
 from accelform.errors import UnsupportedModel, UserError
-from accelform.sources.imports import imports_folder, private_folder
+from accelform.kept import imports_folder, private_folder
 from accelform.sources.process import TIME_VARIABLE, Limits
 
 TRIAL_VERSION = 2
