@@ -77,7 +77,7 @@ def test_a_killed_create_converges(store: Store, run: Run, source: str, kind: st
     assert (again.returncode, again.stdout) == (0, "1\n"), again.stderr
     manifest = versions.read_manifest(store, kind, "digits", 1)
     assert versions.verify(store, manifest, content=True) == []
-    assert [key.rpartition("/")[2] for key in store.list("")] == ["manifest.json", "reservation.json", "weights"]
+    assert [key.rpartition("/")[2] for key in store.list(kind)] == ["manifest.json", "reservation.json", "weights"]
 
 
 @pytest.mark.parametrize(("kind", "prefix", "step"), CREATES)
