@@ -36,7 +36,7 @@ from tools.venv import ensure_environment
 
 PULUMI_PROJECT = "accelform"
 SAMPLE_IMAGES = PROJECT / "examples" / "digits" / "images"
-WRITTEN_BY_TOOLS = ("passphrase", "lock", "state", "pulumi-home", "imports", made.RECORD)
+WRITTEN_BY_TOOLS = ("passphrase", "lock", "state", "pulumi-home", made.RECORD)
 # Pulumi's advice after a destroy; make does the rest itself, and has its own last words.
 ADVICE = re.compile(
     r"The resources in the stack have been deleted, but|If you want to remove the stack|completely, run `"

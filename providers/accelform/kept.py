@@ -48,8 +48,17 @@ def imports_folder() -> Path:
     try:
         return project.root() / ".accelform" / "imports"
     except UserError:
-        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        return Path(cache) / "accelform" / "imports"
+        return _cache() / "imports"
+
+
+def kept_folder() -> Path:
+    """Where this is kept: `ACCELFORM_IMPORTS`, or the user's cache, for a preview leaves nothing in a project."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else _cache() / "read"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "accelform"
 
 
 def private_folder(path: Path) -> Path:
@@ -84,7 +93,10 @@ def recall(kind: str, *key: Any) -> Any:
     """What was kept under `kind` and `key` (plain data), or None."""
     path = _file(kind, key)
     try:
-        found = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None  # somebody else's word
+            found = json.load(file)
         os.utime(path)
     except (OSError, ValueError, RecursionError):
         return None
@@ -94,7 +106,7 @@ def recall(kind: str, *key: Any) -> Any:
 def remember(kind: str, *key: Any, found: Any) -> None:
     """Keeps plain data, whole or not at all; where that can't be, the next one reads again."""
     with contextlib.suppress(OSError):
-        folder = private_folder(imports_folder())
+        folder = private_folder(kept_folder())
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{PREFIX}")
         try:
             with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -108,7 +120,7 @@ def remember(kind: str, *key: Any, found: Any) -> None:
 
 def _file(kind: str, key: Sequence[Any]) -> Path:
     named = json.dumps([_reader(), kind, *key], sort_keys=True)
-    return imports_folder() / f"{PREFIX}{hashlib.sha256(named.encode()).hexdigest()[:32]}{SUFFIX}"
+    return kept_folder() / f"{PREFIX}{hashlib.sha256(named.encode()).hexdigest()[:32]}{SUFFIX}"
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What was read is kept beside the imports, and read again as soon as anything there is other than it was."""
+"""What was read is kept, and read again as soon as anything there is other than it was."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_what_was_kept_and_is_damaged_is_read_again(write_onnx: Write, damage: b
     """It is data: what is no source that was kept is none."""
     path = write_onnx()
     first = read_source(path)
-    for file in kept.imports_folder().glob(f"{kept.PREFIX}*"):
+    for file in kept.kept_folder().glob(f"{kept.PREFIX}*"):
         file.write_bytes(damage)
 
     assert read_source(path) == first
@@ -157,6 +157,32 @@ def test_another_reader_finds_nothing(write_onnx: Write, monkeypatch: pytest.Mon
     assert known.source_at(path, inputs=None, outputs=None) is None
 
 
+def test_what_somebody_else_kept_is_not_believed(write_onnx: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that others may write to says nothing of a model."""
+    path = write_onnx()
+    read_source(path)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+    assert known.source_at(path, inputs=None, outputs=None) is None
+
+
+def test_a_project_gets_nothing(write_onnx: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preview leaves a project as it was: what is kept lies in the user's cache."""
+    monkeypatch.delenv(kept.FOLDER_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "Pulumi.yaml").write_text("name: accelform\nruntime: python\n")
+    model = tmp_path / "project" / "model.yaml"
+    model.write_text(SPECIFICATIONS["classified"])
+    monkeypatch.chdir(tmp_path / "project")
+
+    first = read_source(model)
+
+    assert known.source_at(model, inputs=None, outputs=None) == first
+    assert sorted(path.name for path in model.parent.iterdir()) == ["Pulumi.yaml", "model.yaml"]
+    assert {path.parent for path in (tmp_path / "cache").rglob("*.json")} == {tmp_path / "cache/accelform/read"}
+
+
 def test_what_is_kept_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest stay, and nothing half-written does."""
     monkeypatch.setattr(kept, "MAX_KEPT", 3)
@@ -164,7 +190,7 @@ def test_what_is_kept_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         (folder / f"{seed}.yaml").write_text(f"featurizer: resnet50\nweights: {{source: seeded, seed: {seed}}}\n")
         read_source(folder / f"{seed}.yaml")
 
-    files = list(kept.imports_folder().iterdir())
+    files = list(kept.kept_folder().iterdir())
     assert len(files) == 3
     assert all(json.loads(file.read_text()) for file in files)
     assert known.source_at(folder / "4.yaml", inputs=None, outputs=None) is not None
