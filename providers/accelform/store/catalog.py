@@ -42,9 +42,9 @@ def annotate(store: Store, manifest: Manifest, *, owner: str, properties: Mappin
         store.put(f"{base}/{versions.RESERVATION}", encode_json(reservation))
     store.put(f"{base}/{versions.MANIFEST}", changed.encode())
     if owner != manifest.owner:
-        which = {"digest": manifest.digest, "name": manifest.name, "version": manifest.version}
-        index.forget(store, manifest.kind, owner=manifest.owner, **which)
-        index.note(store, manifest.kind, owner=owner, **which)
+        kind, digest, name, version = manifest.kind, manifest.digest, manifest.name, manifest.version
+        index.forget(store, kind, owner=manifest.owner, digest=digest, name=name, version=version)
+        index.note(store, kind, owner=owner, digest=digest, name=name, version=version)
     return changed
 
 
