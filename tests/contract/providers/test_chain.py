@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from pulumi.output import UNKNOWN
 from pulumi.runtime.rpc import contains_unknowns
@@ -206,6 +207,20 @@ def test_files_may_be_called_what_they_like(plugin: Any, digits: Path) -> None:
 
     assert converted["topology"] == "resnet50"
     assert converted["fpga_share"] > 0.999
+
+
+def test_what_was_registered_is_what_is_converted(plugin: Any, digits: Path) -> None:
+    """A model that somebody changed in the store is not converted: it is not the one that the preview looked at."""
+    workspace, _ = plugin.check(WorkspaceProvider(), workspace_inputs())
+    checked, _ = plugin.check(ModelProvider(), model_inputs(workspace))
+    _, model = plugin.create(ModelProvider(), checked)
+    wanted, _ = plugin.check(ConvertedModelProvider(), converted_inputs(model))
+    stored = digits / ".accelform" / "store" / "models" / "resnet50-digits" / "1"
+    lines = (stored / "labels.txt").read_text(encoding="utf-8").splitlines()
+    (stored / "labels.txt").write_text("\n".join(reversed(lines)) + "\n", encoding="utf-8")
+
+    with pytest.raises(grpc.RpcError, match=r"resnet50-digits:1 .* has other content than was registered"):
+        plugin.create(ConvertedModelProvider(), wanted)
 
 
 def test_forced_replacement_keeps_what_it_adopts(plugin: Any, digits: Path) -> None:
