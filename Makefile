@@ -81,6 +81,7 @@ cluster-down: environment ## Stop it, and remove all that it or a killed one lef
 
 .PHONY: check
 check: environment ## Lint, formatting, types, dependencies, and which room may import which
+	@$(BIN)/python -m tools.generate --check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -100,12 +101,10 @@ fuzz: environment ## Search for inputs that break worker and engine: RUNS=20000 
 soak: environment ## Put good and bad calls on a server for MINUTES=30; fail when it keeps growing
 	@$(ON_PATH); $(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
 
-.PHONY: docs
-docs: environment ## Regenerate the reference tables in docs/
-	@$(BIN)/python -m accelform.resources.reference >docs/resources.md.new && mv docs/resources.md.new docs/resources.md
-	@$(BIN)/python -m accelform.featurizers.reference >docs/featurizers.md.new && mv docs/featurizers.md.new docs/featurizers.md
-	@$(BIN)/python -m tests.contract.conformance.document
-	@$(BIN)/python -m tools.server_settings
+.PHONY: generate
+generate: environment ## Write again what is made from declarations: Go's settings, Pulumi.yaml, schemas, tables in docs/
+	@$(BIN)/python -m tools.generate
+	@$(BIN)/ruff format -q providers/accelform/resources/service_settings.py
 
 .PHONY: proto
 proto: environment ## Regenerate the gRPC code from the .proto files

@@ -48,7 +48,7 @@ def _one(name: str, goals: list[dict[str, Any]]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="accelform-bench-") as temporary:
         folder = Path(temporary)
         load = loads.make(name, folder / "bundles")
-        with served(folder / "server", load, max_queue=QUEUE) as server:
+        with served(folder / "server", load, replica_max_concurrent_requests=QUEUE + 1) as server:
             server.load(seconds=PEAK_SECONDS, clients=PEAK_CLIENTS)
             rounds = [_round(server) for _ in range(ROUNDS)]
     alone = statistics.median(part[0].status["OK"]["p50_ms"] for part in rounds)

@@ -104,6 +104,7 @@ def served(
         "threads": THREADS,
         "engine": load.engine,
         "access_log": False,
+        "max_request_wait_time_ms": 0,
     }
     ServiceConfig(**(defaults | settings)).write(folder / "service.json")
     command = [*prefix, sys.executable, "-m", "accelform_runtime.server", "--model-dir", str(load.bundle)]

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="accelform-soak-") as temporary:
         folder = Path(temporary)
         load = loads.make("small", folder / "bundles")
-        with served(folder / "server", load, max_queue=64) as server:
+        with served(folder / "server", load, replica_max_concurrent_requests=65) as server:
             threads = [threading.Thread(target=_call, args=(server, n, tally, stop)) for n in range(CALLERS)]
             for thread in threads:
                 thread.start()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 
-from accelform import project, texts
 from accelform.plans.spelling import unknown_settings
 
 
@@ -25,9 +23,3 @@ def secret_problem(config: pulumi.Config, name: str) -> str:
         f"{name} is set as a secret, but it is shown: previews, the stack's state and the service's own files hold it "
         f"in clear. Set it without --secret; if it must not be seen, it does not belong here"
     )
-
-
-def defaults() -> Mapping[str, Any]:
-    """The defaults that Pulumi.yaml declares, by the settings' names."""
-    content = texts.parse_yaml(texts.decoded((project.root() / "Pulumi.yaml").read_bytes()))
-    return {name: row["default"] for name, row in content["config"].items()}

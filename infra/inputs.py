@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pulumi
 
 from accelform.resources import service_access
+from accelform_runtime.settings import Service, settings_of
 from settings import Settings
 
 _ACCESS_SEEN_BY_GATE = ("auth_enabled", "token_auth_enabled", "ssl_enabled", "ssl_cname")
-_SERVING = (
-    "num_replicas",
-    "autoscale_enabled",
-    "port",
-    "http_enabled",
-    "http_port",
-    "metrics_open",
-    "engine",
-    "strict_model_spec",
-    "scoring_timeout_ms",
-    "max_request_wait_time_ms",
-    "replica_max_concurrent_requests",
-    "lame_duck_seconds",
-    "drain_seconds",
-    "otlp_endpoint",
-    "deployment_timeout_seconds",
-)
-_PODS = (
-    "load_balancer_type",
-    "cpu_cores",
-    "cpu_cores_limit",
-    "memory_gb",
-    "memory_gb_limit",
-    "period_seconds",
-    "initial_delay_seconds",
-    "timeout_seconds",
-    "success_threshold",
-    "failure_threshold",
-    "autoscale_min_replicas",
-    "autoscale_max_replicas",
-    "autoscale_refresh_seconds",
-    "autoscale_target_utilization",
-)
+_OF_ACCESS = frozenset(service_access.SETTINGS) - {*_ACCESS_SEEN_BY_GATE}
+_DEFAULTS = {row.name: row.default for row in settings_of(Service)}
 _POOL = (
     "kubeconfig",
     "kube_context",
@@ -78,17 +49,22 @@ def for_claim(settings: Settings) -> dict[str, Any]:
 
 def for_access(settings: Settings) -> dict[str, Any]:
     """Who may call."""
-    return _set(settings, *service_access.SETTINGS)
+    return _chosen(settings, service_access.SETTINGS)
 
 
 def for_webservice(settings: Settings) -> dict[str, Any]:
     """What the web service needs by the kind of its target."""
+    names = [row.name for row in settings_of(Service) if settings.target in row.targets]
     if not settings.in_cluster:
-        return _set(settings, *_SERVING, *service_access.SETTINGS, "model_root")
-    return {
-        "namespace": settings.cluster_namespace,
-        **_set(settings, *_SERVING, *_ACCESS_SEEN_BY_GATE, *_PODS),
-    }
+        return _chosen(settings, names)
+    gate = _chosen(settings, [name for name in names if name not in _OF_ACCESS])
+    return {"namespace": settings.cluster_namespace, **gate}
+
+
+def _chosen(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
+    """The settings of these names that are another than their default, which the resource fills in by itself."""
+    found = {name: getattr(settings, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None and value != _DEFAULTS[name]}
 
 
 def _set(settings: Settings, *names: str) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,18 +13,22 @@ import foresight
 import given
 from accelform.errors import UserError
 from accelform.plans import cluster_images, names, pods, pools, regions, scaling, serving, traffic
-from parsing import parse
-
-COUNTS = (
-    "agent_count",
-    "scoring_timeout_ms",
-    "max_request_wait_time_ms",
-    "replica_max_concurrent_requests",
-    "deployment_timeout_seconds",
-    "provisioning_timeout_seconds",
+from accelform.plans.cluster_names import FPGA_RESOURCE
+from accelform_runtime.settings import (
+    LOAD_BALANCER_TYPES,
+    TARGETS,
+    Address,
+    Encryption,
+    Generations,
+    Pods,
+    Rollout,
+    Scaling,
+    Serving,
+    problems,
+    setting,
+    settings_of,
 )
-TARGETS = ("edge", "kubernetes")
-LONGEST_PRESTOP_SECONDS = 120
+from parsing import parse
 
 
 class SettingsInvalid(UserError, pulumi.RunError):
@@ -34,96 +36,117 @@ class SettingsInvalid(UserError, pulumi.RunError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a stack chooses; defaults and descriptions stand in Pulumi.yaml, where `pulumi` checks them first."""
+class Storing:
+    """The workspace: where models, images and their versions live."""
 
-    workspace_name: str
-    resource_group: str
-    subscription_id: str
-    location: str
-    storage_url: str
-    model_name: str
-    model_path: str
-    model_tags: Mapping[str, str]
-    number_format: str
-    require_fpga_conversion: bool
-    calibration_images: str
-    input_tensors: list[str]
-    output_tensors: list[str]
-    image_name: str
-    target: str
-    target_name: str
-    vm_size: str
-    agent_count: int
-    edge_root: str
-    kubeconfig: str
-    kube_context: str
-    namespace: str
-    create_namespace: bool
-    registry: str
-    registry_ca_file: str
-    base_image: str
-    base_image_builder: str
-    base_image_rootfs: str
-    base_image_context: str
-    device_plugin: str
-    device_plugin_image: str
-    resource_name: str
-    is_attached: bool
-    node_selector: Mapping[str, str]
-    cluster_purpose: str
-    provisioning_timeout_seconds: int
-    load_balancer_type: str
-    load_balancer_subnet: str
-    service_annotations: Mapping[str, str]
-    gateway: str
-    traffic_percentiles: Mapping[str, int]
-    cpu_cores: float
-    memory_gb: float
-    period_seconds: int
-    initial_delay_seconds: int
-    timeout_seconds: int
-    success_threshold: int
-    failure_threshold: int
-    prestop_seconds: int
-    service_name: str
-    port: int
-    http_enabled: bool
-    http_port: int
-    metrics_open: bool
-    token_auth_enabled: bool
-    primary_key_generation: int
-    secondary_key_generation: int
-    token_key_generation: int
-    ssl_enabled: bool
-    ssl_cert_pem_file: str
-    ssl_key_pem_file: str
-    ssl_cname: str
-    ssl_client_ca_pem_file: str
-    engine: str
-    strict_model_spec: bool
-    model_root: str
-    scoring_timeout_ms: int
-    max_request_wait_time_ms: int
-    replica_max_concurrent_requests: int
-    lame_duck_seconds: int
-    drain_seconds: int
-    otlp_endpoint: str
-    deployment_timeout_seconds: int
-    num_replicas: int | None = None
-    autoscale_enabled: bool | None = None
-    autoscale_min_replicas: int | None = None
-    autoscale_max_replicas: int | None = None
-    autoscale_refresh_seconds: int | None = None
-    autoscale_target_utilization: int | None = None
-    cpu_cores_limit: float | None = None
-    memory_gb_limit: float | None = None
-    node_vcpus: int | None = None
-    quota_vcpus: int | None = None
-    auth_enabled: bool | None = None
-    primary_key: pulumi.Output[str] | None = None
-    secondary_key: pulumi.Output[str] | None = None
-    registry_pull_config: pulumi.Output[str] | None = None
+    workspace_name: str = setting("accelform", "Azure ML workspace name")
+    resource_group: str = setting("accelform", "Azure resource group the workspace belongs to")
+    subscription_id: str = setting("00000000-0000-0000-0000-000000000000", "Azure subscription id")
+    location: str = setting("eastus", "region: eastus, southeastasia, westeurope or westus2")
+    storage_url: str = setting(
+        ".accelform/store", "workspace store: a folder (relative to this file) or a file://, az://, s3:// URL"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converting:
+    """The model and what the FPGA makes of it."""
+
+    model_name: str = setting("resnet50-digits", "name the model is registered under")
+    model_path: str = setting("examples/digits/model.yaml", "model file or folder, relative to this file")
+    model_tags: Mapping[str, str] = setting({}, "tags on the registered model")
+    number_format: str = setting("bw-a10-cnn", "number format of the FPGA part; float32 switches quantisation off")
+    require_fpga_conversion: bool = setting(
+        True, "refuse a network that no FPGA topology matches; false runs it in emulation"
+    )
+    calibration_images: str = setting(
+        "examples/digits/images", "folder of images to compare the formats on; empty measures nothing"
+    )
+    input_tensors: list[str] = setting([], "inputs to convert from; empty means the model's own")
+    output_tensors: list[str] = setting([], "outputs to convert to; empty means the model's own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placing:
+    """The image and where it runs."""
+
+    image_name: str = setting("resnet50-digits", "image name in lower case")
+    target: str = setting("edge", "compute target: edge or kubernetes", choices=TARGETS)
+    target_name: str = setting("edge-box", "name of the compute target")
+    vm_size: str = setting("Standard_PB6s", "machine size; one FPGA each")
+    agent_count: int = setting(1, "machines in the target", above=0)
+    edge_root: str = setting(".accelform/edge", "folder of the edge box, relative to this file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InCluster:
+    """The cluster (target kubernetes)."""
+
+    kubeconfig: str = setting(
+        "", "kubeconfig file, relative to this file; empty means $KUBECONFIG, else ~/.kube/config"
+    )
+    kube_context: str = setting("", "context of the kubeconfig; needed, so that no other cluster is changed by mistake")
+    namespace: str = setting("", "namespace of the service; empty means accelform-<target_name>")
+    create_namespace: bool = setting(True, "whether the stack owns the namespace; false uses one that is there")
+    registry: str = setting("", "HOST[:PORT]/REPOSITORY that images are pushed to and the cluster pulls from")
+    registry_ca_file: str = setting(
+        "", "certificate authority of the registry, relative to this file; empty means the system's"
+    )
+    base_image: str = setting("", "runtime base image by digest, as `accelform base-image build --push` prints it")
+    base_image_builder: str = setting("given", "given: base_image is there; docker: a Docker engine builds it")
+    base_image_rootfs: str = setting("", "image by digest with Python 3.11 that docker builds the base image on")
+    base_image_context: str = setting(
+        ".accelform/base-image",
+        "build context for docker, from `accelform base-image context`, relative to this file",
+    )
+    device_plugin: str = setting(
+        "emulated", "emulated: the stack brings the device plugin; external: the cluster has one"
+    )
+    device_plugin_image: str = setting("", "image by digest with the device plugin; empty means base_image")
+    resource_name: str = setting(FPGA_RESOURCE, "extended resource that stands for one FPGA")
+    is_attached: bool = setting(False, "use an existing pool of nodes and change nothing on it")
+    node_selector: Mapping[str, str] = setting({}, "labels of the nodes to claim from, or of the attached pool")
+    node_vcpus: int | None = setting(
+        None, "processors that a node must have to be claimed; empty means those of vm_size"
+    )
+    quota_vcpus: int | None = setting(
+        None, 'limit of "Standard PBS Family vCPUs" in the region; empty means that of a new subscription'
+    )
+    cluster_purpose: str = setting("DevTest", "DevTest, or FastProd or DenseProd, which need 12 vCPUs")
+    provisioning_timeout_seconds: int = setting(
+        pools.PROVISIONING_TIMEOUT_SECONDS, "longest time to wait for the pool's FPGAs", unit="s", above=0
+    )
+    load_balancer_subnet: str = setting("", "subnet of an InternalLoadBalancer on Azure; empty lets the cluster choose")
+    service_annotations: Mapping[str, str] = setting({}, "annotations of the Service, for the cloud's load balancer")
+    gateway: str = setting("", "NAMESPACE/NAME of a Gateway (Gateway API) that shares calls out between versions")
+    traffic_percentiles: Mapping[str, int] = setting(
+        {}, "services behind the gateway, and the percent of the calls for each"
+    )
+    prestop_seconds: int = setting(
+        5, "time in which a stopping pod still takes calls until no proxy sends it any", unit="s", least=0, most=120
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(
+    Storing, Converting, Placing, InCluster, Address, Pods, Scaling, Serving, Generations, Encryption, Rollout
+):
+    """What a stack chooses; the settings of a service are declared in accelform_runtime.settings.
+
+    Pulumi.yaml, where `pulumi` checks them first, is written from here by `make generate`.
+    """
+
+    service_name: str = setting("resnet50-digits", "web service name")
+    load_balancer_type: str = setting(
+        LOAD_BALANCER_TYPES[0],
+        f"{', '.join(LOAD_BALANCER_TYPES[:-1])} or {LOAD_BALANCER_TYPES[-1]}",
+        choices=LOAD_BALANCER_TYPES,
+    )
+    primary_key: pulumi.Output[str] | None = setting(None, "first key; generated when left out", secret=True)
+    secondary_key: pulumi.Output[str] | None = setting(None, "second key; generated when left out", secret=True)
+    registry_pull_config: pulumi.Output[str] | None = setting(
+        None, "a Docker config.json with which the cluster's nodes pull images", secret=True
+    )
 
     @classmethod
     def load(cls, config: pulumi.Config) -> Self:
@@ -131,27 +154,24 @@ class Settings:
 
         Raises SettingsInvalid with all that is wrong: names, types, values, and then also what the settings lead to.
         """
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        told = given.unknown_names(config, fields)
+        rows = settings_of(cls)
+        told = given.unknown_names(config, [row.name for row in rows])
         values: dict[str, Any] = {}
         broken: dict[str, str] = {}
-        for name, field in fields.items():
-            if "Output" in str(field.type):
-                values[name] = config.get_secret(name)
+        for row in rows:
+            if row.secret:
+                values[row.name] = config.get_secret(row.name)
                 continue
-            text = config.get(name)
-            if problem := given.secret_problem(config, name):
-                broken[name] = problem
+            text = config.get(row.name)
+            if problem := given.secret_problem(config, row.name):
+                broken[row.name] = problem
             elif text is not None:
                 try:
-                    values[name] = parse(str(field.type), text)
+                    values[row.name] = parse(row.annotation, text)
                 except ValueError as error:
-                    broken[name] = f"{name} must be {error}, not {text!r}"
-            elif field.default is dataclasses.MISSING:
-                broken[name] = f"{name} is not set"
+                    broken[row.name] = f"{row.name} must be {error}, not {text!r}"
         # What cannot be read does not hide the rest: its default stands in, and nothing is said that names it.
-        standing_in = {name: value for name, value in given.defaults().items() if name in broken} if broken else {}
-        settings = cls(**{**values, **{name: _typed(fields[name], value) for name, value in standing_in.items()}})
+        settings = cls(**values)
         told += broken.values()
         told += [row for row in settings.problems() if not _names_one_of(broken, row)]
         told += [row for row in foresight.problems(settings, certain=bool(told)) if not _is_told(row, told)]
@@ -189,22 +209,16 @@ class Settings:
             "target_name": names.COMPUTE.problem(self.target_name),
             "service_name": names.SERVICE.problem(self.service_name),
         }
-        if self.target not in TARGETS:
-            found["target"] = f"{self.target!r} is unknown; choose one of {', '.join(TARGETS)}"
         values = {name: value for name, value in vars(self).items() if value is not None}
         values["target_kind"] = self.target
-        rows = [*scaling.positive(values, COUNTS), *scaling.problems(values), *serving.problems(values)]
+        rows = [*scaling.problems(values), *serving.problems(values)]
         if self.in_cluster:
-            if not 0 <= self.prestop_seconds <= LONGEST_PRESTOP_SECONDS:
-                found["prestop_seconds"] = f"must be 0 to {LONGEST_PRESTOP_SECONDS}, not {self.prestop_seconds}"
             rows += [*cluster_images.problems(values), *pools.problems(values)]
             rows += traffic.problems(values)
             rows += pods.problems({**values, "namespace": self.cluster_namespace})
-        return [f"{name}: {problem}" for name, problem in found.items() if problem] + [row.reason for row in rows]
-
-
-def _typed(field: dataclasses.Field[Any], default: Any) -> Any:
-    return parse(str(field.type), default if isinstance(default, str) else json.dumps(default))
+        told = [f"{name}: {problem}" for name, problem in found.items() if problem]
+        told += problems(settings_of(type(self)), values).values()
+        return list(dict.fromkeys([*told, *(row.reason for row in rows)]))
 
 
 def _names_one_of(names: Collection[str], sentence: str) -> bool:

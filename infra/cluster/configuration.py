@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 from typing import Any
 
 from accelform.plans import cluster_names as words
 from accelform.plans import serving
 from accelform_runtime.server.config import ServiceConfig
+from accelform_runtime.settings import KUBERNETES, Serving, settings_of
 from cluster.naming import Manifest, service_metadata
 from settings import Settings
 
@@ -25,39 +24,30 @@ def service_config(settings: Settings, *, image: str) -> ServiceConfig:
     """The settings that the server starts with. Raises ConfigInvalid where it would refuse them."""
     keys_wanted = serving.keys_wanted(vars(settings))
     tls = _access_path(TLS_FILE, wanted=settings.ssl_enabled)
+    obeyed = {row.name: getattr(settings, row.name) for row in settings_of(Serving) if KUBERNETES in row.targets}
     return ServiceConfig(
-        name=settings.service_name,
-        listen_address="0.0.0.0",
-        port=words.GRPC_PORT,
-        health_port=words.HEALTH_PORT,
-        http_enabled=settings.http_enabled,
-        http_port=words.HTTP_PORT,
-        auth_enabled=keys_wanted,
-        keys_file=_access_path(KEYS_FILE, wanted=keys_wanted),
-        token_auth_enabled=settings.token_auth_enabled,
-        token_keys_file=_access_path(TOKEN_KEYS_FILE, wanted=settings.token_auth_enabled),
-        metrics_open=settings.metrics_open,
-        ssl_cert_pem_file=tls,
-        ssl_key_pem_file=tls,
-        ssl_client_ca_pem_file=_access_path(CLIENT_CA_FILE, wanted=bool(settings.ssl_client_ca_pem_file)),
-        device_lock_file=f"{words.FPGA_FOLDER}/lock",
-        image=image,
-        engine=settings.engine,
-        strict_model_spec=settings.strict_model_spec,
-        max_queue=settings.replica_max_concurrent_requests,
-        max_request_wait_time_ms=settings.max_request_wait_time_ms,
-        scoring_timeout_ms=settings.scoring_timeout_ms,
-        # The server itself gives up first, and says in its log why; then the startup probe would end it.
-        load_timeout_seconds=float(settings.initial_delay_seconds),
-        lame_duck_seconds=float(settings.lame_duck_seconds),
-        drain_seconds=float(settings.drain_seconds),
-        otlp_endpoint=settings.otlp_endpoint,
+        **{
+            **obeyed,
+            "name": settings.service_name,
+            "listen_address": "0.0.0.0",
+            "port": words.GRPC_PORT,
+            "health_port": words.HEALTH_PORT,
+            "http_port": words.HTTP_PORT,
+            "auth_enabled": keys_wanted,
+            "keys_file": _access_path(KEYS_FILE, wanted=keys_wanted),
+            "token_keys_file": _access_path(TOKEN_KEYS_FILE, wanted=settings.token_auth_enabled),
+            "ssl_cert_pem_file": tls,
+            "ssl_key_pem_file": tls,
+            "ssl_client_ca_pem_file": _access_path(CLIENT_CA_FILE, wanted=bool(settings.ssl_client_ca_pem_file)),
+            "device_lock_file": f"{words.FPGA_FOLDER}/lock",
+            "image": image,
+        }
     )
 
 
 def service_json(settings: Settings, *, image: str) -> str:
     """service.json, as the server reads it."""
-    return json.dumps(dataclasses.asdict(service_config(settings, image=image)), indent=2) + "\n"
+    return service_config(settings, image=image).to_json()
 
 
 def digest(text: str) -> str:

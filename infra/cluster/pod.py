@@ -67,7 +67,8 @@ def pod_spec(settings: Settings, *, image: Any, node_selector: Any) -> Manifest:
 
 def grace_seconds(settings: Settings) -> int:
     """Time from the order to stop to a kill: the server's whole way out fits into it."""
-    return settings.prestop_seconds + settings.lame_duck_seconds + settings.drain_seconds + STOP_MARGIN_SECONDS
+    on_its_way = settings.prestop_seconds + settings.lame_duck_seconds + settings.drain_seconds
+    return math.ceil(on_its_way) + STOP_MARGIN_SECONDS
 
 
 def _container(settings: Settings, image: Any) -> Manifest:

@@ -16,7 +16,7 @@ _INTRODUCTION = f"""# Featurizers
 The networks that the FPGA has a configuration for. A featurizer is a network without its classifier: it runs on the
 FPGA and gives features; the classifier on top runs on the CPU, so it can be yours. A detector gives its predictions
 itself.
-*Written from the code by `make docs`; edit `providers/accelform/featurizers/` instead.*
+*Written from the code by `make generate`; edit `providers/accelform/featurizers/` instead.*
 
 A [specification](models.md) names one:
 

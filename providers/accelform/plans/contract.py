@@ -12,12 +12,13 @@ shows them and the resources that depend on them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from accelform_runtime.settings.declaring import A_KIND, EDGE, TARGETS, Kind, Setting, settings_of
+
 Role = Literal["replace", "update", "output"]
-Kind = Literal["string", "integer", "number", "boolean", "map", "list"]
 
 
 class _Unknown:
@@ -35,6 +36,7 @@ class Property:
     """One property of a resource.
 
     `kind` is the JSON type, `unit` its unit if it has one; `default` is None where leaving it out means "not set".
+    `otherwise`, for people, is what it is then taken for.
     """
 
     name: str
@@ -46,10 +48,36 @@ class Property:
     computed: bool = False
     secret: bool = False
     unit: str = ""
+    otherwise: Any = None
 
     @property
     def is_input(self) -> bool:
         return self.role != "output"
+
+
+def declared(*groups: type, without: Collection[str] = ()) -> tuple[Property, ...]:
+    """The settings of `groups` as inputs that are updated in place.
+
+    A default is filled in only where every kind of target has it, and states have always had it: anything else would
+    be a change that nobody made in the first preview after this library was updated.
+    """
+    return tuple(_property(row) for group in groups for row in settings_of(group) if row.name not in without)
+
+
+def _property(row: Setting) -> Property:
+    filled_in = not (row.is_empty_by_default or row.is_late or row.targets != TARGETS)
+    where = "" if row.targets == TARGETS else "; on an edge box" if row.targets == (EDGE,) else "; in a cluster"
+    limits = f"; {row.bounds}" if row.bounds.startswith("between") else ""
+    return Property(
+        name=row.name,
+        kind=row.kind,
+        role="update",
+        description=f"{row.sentence}{limits}{where}",
+        default=row.default if filled_in else None,
+        otherwise=None if filled_in or row.is_empty_by_default else row.default,
+        secret=row.secret,
+        unit=row.unit,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +157,9 @@ class ResourceContract:
             if coerced is None:
                 shown = "" if row.secret else f", not {value!r}"
                 problems.append(
-                    Problem(property="" if row.secret else row.name, reason=f"{row.name} must be {_A[row.kind]}{shown}")
+                    Problem(
+                        property="" if row.secret else row.name, reason=f"{row.name} must be {A_KIND[row.kind]}{shown}"
+                    )
                 )
             else:
                 values[row.name] = coerced
@@ -157,16 +187,6 @@ class ResourceContract:
 
     def _writable(self) -> list[str]:
         return [row.name for row in self.inputs if not row.computed]
-
-
-_A = {
-    "string": "a string",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "map": "a map of names to values",
-    "list": "a list",
-}
 
 
 def contains_unknown(value: Any) -> bool:

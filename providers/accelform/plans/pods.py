@@ -7,31 +7,25 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from accelform.plans.contract import Problem
+from accelform_runtime.settings import LOAD_BALANCER_TYPES, Address, Pods, Serving, settings_of
+from accelform_runtime.settings import problems as setting_problems
 
-PUBLIC: Final = "PublicIp"
-INTERNAL: Final = "InternalLoadBalancer"
-NODE_PORT: Final = "NodePort"
-CLUSTER_IP: Final = "ClusterIP"
-LOAD_BALANCER_TYPES: Final = (PUBLIC, INTERNAL, NODE_PORT, CLUSTER_IP)
-"""How clients reach a service: Azure ML's two load balancers, and two ways of Kubernetes for clusters without one."""
-
+PUBLIC, INTERNAL, NODE_PORT, CLUSTER_IP = LOAD_BALANCER_TYPES
 LONGEST_NAMESPACE: Final = 63
 LONGEST_PERIOD_SECONDS: Final = 1800
 """Kubernetes' bound on how often an autoscaler's policy may act."""
+_DECLARED: Final = (*settings_of(Address), *settings_of(Pods))
 DEFAULTS: Final[Mapping[str, Any]] = {
-    "cpu_cores": 0.1,
-    "memory_gb": 0.5,
-    "period_seconds": 10,
-    "initial_delay_seconds": 310,
-    "timeout_seconds": 2,
-    "success_threshold": 1,
-    "failure_threshold": 3,
+    **{row.name: row.default for row in _DECLARED if not row.is_empty_by_default},
+    "initial_delay_seconds": Serving().initial_delay_seconds,
 }
-"""AksWebservice's defaults (azureml-core 1.61); Pulumi.yaml repeats them."""
+"""What is filled in for a service in a cluster."""
 _RESERVED_NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_AT_LEAST_ONE = ("period_seconds", "timeout_seconds", "success_threshold", "failure_threshold", "initial_delay_seconds")
-_ABOVE_ZERO = ("cpu_cores", "cpu_cores_limit", "memory_gb", "memory_gb_limit")
+_OF_BOXES: Final[Mapping[str, str]] = {
+    "model_root": "a folder of an edge box; a pod has the one model of its image",
+    "listen_address": "an address of an edge box; a pod listens at all of its own",
+}
 
 
 def problems(inputs: Mapping[str, Any]) -> list[Problem]:
@@ -67,29 +61,20 @@ def _place(inputs: Mapping[str, Any]) -> list[Problem]:
     if (namespace := inputs.get("namespace")) is not None and (reason := namespace_problem(namespace)):
         found.append(Problem(property="namespace", reason=reason))
     kind = inputs.get("load_balancer_type")
-    if kind is not None and kind not in LOAD_BALANCER_TYPES:
-        reason = f"load_balancer_type must be one of {', '.join(LOAD_BALANCER_TYPES)}, not {kind!r}"
-        found.append(Problem(property="load_balancer_type", reason=reason))
     if inputs.get("load_balancer_subnet") and kind != INTERNAL:
         reason = f"load_balancer_subnet goes with load_balancer_type {INTERNAL}, not {kind}; leave one of them out"
         found.append(Problem(property="load_balancer_subnet", reason=reason))
-    if inputs.get("model_root"):
-        reason = "model_root is a folder of an edge box; a pod has the one model of its image, so leave it out"
-        found.append(Problem(property="model_root", reason=reason))
+    found += [
+        Problem(property=name, reason=f"{name} is {why}, so leave it out")
+        for name, why in _OF_BOXES.items()
+        if inputs.get(name) and inputs[name] != getattr(Serving(), name)
+    ]
     return found
 
 
 def _amounts(inputs: Mapping[str, Any]) -> list[Problem]:
-    found = [
-        Problem(property=name, reason=f"{name} must be at least 1, not {inputs[name]}")
-        for name in _AT_LEAST_ONE
-        if inputs.get(name) is not None and inputs[name] < 1
-    ]
-    found += [
-        Problem(property=name, reason=f"{name} must be above 0, not {inputs[name]:g}")
-        for name in _ABOVE_ZERO
-        if inputs.get(name) is not None and inputs[name] <= 0
-    ]
+    taken_alone = setting_problems(_DECLARED, inputs)
+    found = [Problem(property=name, reason=reason) for name, reason in taken_alone.items()]
     for name in ("cpu_cores", "memory_gb"):
         wanted, most = inputs.get(name), inputs.get(f"{name}_limit")
         if wanted is not None and most is not None and most < wanted:

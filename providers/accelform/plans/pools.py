@@ -9,7 +9,7 @@ from typing import Any, Final
 from accelform.plans import quota, regions
 from accelform.plans.cluster_names import FPGA_RESOURCE, POOL_LABEL
 from accelform.plans.contract import Problem
-from accelform.plans.pods import LOAD_BALANCER_TYPES
+from accelform_runtime.settings import LOAD_BALANCER_TYPES
 
 DEVICE_PLUGINS: Final = ("emulated", "external")
 """Who offers a node's FPGAs to the kubelet: Accelform's own device plugin, or one that is there already."""

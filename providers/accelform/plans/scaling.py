@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accelform.plans.contract import Problem
+from accelform_runtime.settings import Scaling, names_of, settings_of
+from accelform_runtime.settings import problems as setting_problems
 
-AUTOSCALE_KEYS = (
-    "autoscale_min_replicas",
-    "autoscale_max_replicas",
-    "autoscale_refresh_seconds",
-    "autoscale_target_utilization",
-)
+AUTOSCALE_KEYS = tuple(name for name in names_of(Scaling) if name not in ("num_replicas", "autoscale_enabled"))
 MOST_REPLICAS = 10
 """Azure ML's autoscale_max_replicas where none is given; a target with fewer FPGAs bounds it."""
 
@@ -32,21 +29,14 @@ def problems(inputs: Mapping[str, Any]) -> list[Problem]:
     given = [key for key in AUTOSCALE_KEYS if inputs.get(key) is not None]
     if given and not autoscale:
         found.append(Problem(property=given[0], reason=f"{', '.join(given)} need autoscale_enabled: true"))
-    found.extend(positive(inputs, ("num_replicas", *AUTOSCALE_KEYS)))
+    taken_alone = setting_problems(settings_of(Scaling), inputs)
+    found.extend(Problem(property=name, reason=reason) for name, reason in taken_alone.items())
     low, high = inputs.get("autoscale_min_replicas"), inputs.get("autoscale_max_replicas")
     if low is not None and high is not None and low > high:
         found.append(
             Problem(
                 property="autoscale_min_replicas",
                 reason=f"autoscale_min_replicas {low} is above autoscale_max_replicas {high}",
-            )
-        )
-    if inputs.get("autoscale_target_utilization", 0) > 100:
-        found.append(
-            Problem(
-                property="autoscale_target_utilization",
-                reason=f"autoscale_target_utilization is a percentage up to 100, not "
-                f"{inputs['autoscale_target_utilization']}",
             )
         )
     if autoscale and inputs.get("target_kind") == "edge":

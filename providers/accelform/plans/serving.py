@@ -1,29 +1,30 @@
 """Who may call a web service and how it serves: which settings go together, and what values they may have.
 
-The server checks its settings again when it starts (accelform_runtime.server.config_rules); here every mistake is told
-at preview, and by the name that the person who made it wrote.
+What one setting may be stands where it is declared (accelform_runtime.settings), and the server checks it again when it
+starts; here every mistake is told at preview, and by the name that the person who made it wrote.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from accelform.plans.contract import Problem
+from accelform_runtime.settings import (
+    LOOPBACK,
+    Encryption,
+    Keys,
+    Rollout,
+    Serving,
+    received_bytes_problem,
+    settings_of,
+)
+from accelform_runtime.settings import problems as setting_problems
 
 SSL_FILES = ("ssl_cert_pem_file", "ssl_key_pem_file")
-GENERATIONS = ("primary_key_generation", "secondary_key_generation", "token_key_generation")
-LOOPBACK = "127.0.0.1"
 
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "port": (1, 65535),
-    "http_port": (1, 65535),
-    "lame_duck_seconds": (0, 600),
-    "drain_seconds": (0, 600),
-    **dict.fromkeys(GENERATIONS, (1, math.inf)),
-}
+_DECLARED = tuple(row for group in (Serving, Keys, Encryption, Rollout) for row in settings_of(group))
+_DEFAULTS = Serving()
 
 
 def problems(inputs: Mapping[str, Any], *, pending: Collection[str] = ()) -> list[Problem]:
@@ -32,12 +33,11 @@ def problems(inputs: Mapping[str, Any], *, pending: Collection[str] = ()) -> lis
     `pending` names those that are set and whose value only the deployment will tell.
     """
     return [
-        *_out_of_range(inputs),
-        *_engine(inputs),
+        *_taken_alone(inputs),
+        *_amounts(inputs),
         *_who_may_call(inputs, pending),
         *_encryption(inputs, pending),
         *_over_http(inputs, pending),
-        *_telemetry(inputs),
     ]
 
 
@@ -89,23 +89,18 @@ def host(inputs: Mapping[str, Any]) -> str:
     return inputs.get("ssl_cname") or LOOPBACK
 
 
-def _out_of_range(inputs: Mapping[str, Any]) -> list[Problem]:
-    found = []
-    for name, (least, most) in _RANGES.items():
-        value = inputs.get(name)
-        if value is not None and not least <= value <= most:
-            limits = f"at least {least:g}" if most == math.inf else f"between {least:g} and {most:g}"
-            found.append(Problem(property=name, reason=f"{name} must be {limits}, not {value}"))
-    return found
+def _taken_alone(inputs: Mapping[str, Any]) -> list[Problem]:
+    # What stands before an @ may be a password: the engine would show the value of a property that is named.
+    return [
+        Problem(property="" if name == "otlp_endpoint" and "@" in inputs[name] else name, reason=reason)
+        for name, reason in setting_problems(_DECLARED, inputs).items()
+    ]
 
 
-def _engine(inputs: Mapping[str, Any]) -> list[Problem]:
-    from accelform_runtime.server.config import ENGINES
-
-    engine = inputs.get("engine")
-    if engine is None or engine in ENGINES:
-        return []
-    return [Problem(property="engine", reason=f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")]
+def _amounts(inputs: Mapping[str, Any]) -> list[Problem]:
+    asked = {name: inputs.get(name, getattr(_DEFAULTS, name)) for name in ("max_received_bytes", "max_request_bytes")}
+    reason = received_bytes_problem(**asked)
+    return [Problem(property="max_received_bytes", reason=reason)] if reason else []
 
 
 def _who_may_call(inputs: Mapping[str, Any], pending: Collection[str]) -> list[Problem]:
@@ -153,24 +148,6 @@ def _over_http(inputs: Mapping[str, Any], pending: Collection[str]) -> list[Prob
             Problem(property="http_port", reason=f"port and http_port are both {port}; give HTTP a port of its own")
         ]
     return []
-
-
-def _telemetry(inputs: Mapping[str, Any]) -> list[Problem]:
-    endpoint = inputs.get("otlp_endpoint")
-    if not endpoint:
-        return []
-    try:
-        parts = urlsplit(endpoint)
-        if parts.username or parts.password:
-            # Not shown: what stands before the @ may be a password.
-            return [Problem(property="", reason="otlp_endpoint must not hold a user name or a password")]
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None
-    except ValueError:
-        usable = False
-    if usable:
-        return []
-    reason = f"otlp_endpoint must be http://HOST:PORT or https://HOST:PORT, not {endpoint!r}"
-    return [Problem(property="otlp_endpoint", reason=reason)]
 
 
 def _needs(name: str, other: str) -> Problem:

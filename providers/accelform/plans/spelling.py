@@ -24,6 +24,13 @@ def unknown(name: str, known: Collection[str], *, what: str) -> str:
     return f"there is no {what} {name!r}" + (f"; did you mean {meant!r}?" if meant else ".")
 
 
+def refuse_unknown(where: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Raises TypeError, as Python does for an argument that nobody takes, with what was probably meant."""
+    strange = sorted(set(given) - set(known))
+    if strange:
+        raise TypeError(f"{where}: {'; '.join(unknown(name, known, what='setting').rstrip('.') for name in strange)}")
+
+
 def unknown_settings(keys: Iterable[str], *, project: str, known: Collection[str]) -> list[str]:
     """One sentence for each key (`project:name`) that a stack sets and nobody reads, also below a misspelt project."""
     found = []

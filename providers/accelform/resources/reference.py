@@ -33,7 +33,8 @@ _INTRODUCTION = """# Resources
 
 Six resources, and in a cluster `ClusterClaim` and `ServiceAccess` beside them, in the order in which `pulumi up`
 creates them; `pulumi destroy` deletes them from the last to the first.
-*Written from the code by `make docs`; edit the contracts in `providers/accelform/resources/` instead.*
+*Written from the code by `make generate`; edit the contracts in `providers/accelform/resources/`, and for a service
+the settings in `runtime/accelform_runtime/settings/`, instead.*
 
 **Foretold** properties are written by no one: they follow from the others, so that a preview shows them, and what
 depends on them, before anything is deployed. A change of a property *updates* the object in place or *replaces* it.
@@ -70,7 +71,8 @@ def _table(title: str, extra: str, rows: Iterable[tuple[Property, str]]) -> str:
 def _default(row: Property) -> str:
     if row.required:
         return "required"
-    shown = f"`{row.default}`" if row.default is not None else ""
+    default = row.otherwise if row.default is None else row.default
+    shown = f"`{default}`" if default is not None else ""
     return f"{shown} {row.unit}".strip() if shown else ""
 
 

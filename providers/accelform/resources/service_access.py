@@ -9,30 +9,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from accelform.plans import names, serving
 from accelform.plans.contract import UNKNOWN, Planned, Problem, Property, ResourceContract, all_known
+from accelform.plans.spelling import refuse_unknown
 from accelform.resources import common, webservice_access, webservice_properties
 from accelform.resources.base import AccelProvider, AccelResource, Values
+from accelform_runtime.settings import Encryption, Keys, names_of
 
 if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
-SETTINGS = (
-    "auth_enabled",
-    "primary_key",
-    "secondary_key",
-    "primary_key_generation",
-    "secondary_key_generation",
-    "token_auth_enabled",
-    "token_key_generation",
-    "ssl_enabled",
-    "ssl_cert_pem_file",
-    "ssl_key_pem_file",
-    "ssl_cname",
-    "ssl_client_ca_pem_file",
-)
+    from accelform.resources.service_settings import AccessSettings
+
+SETTINGS = ("auth_enabled", "token_auth_enabled", *names_of(Keys), *names_of(Encryption))
 """What a user says of who may call; on an edge box it is Webservice that takes it."""
 _FROM_WEBSERVICE = (
     *SETTINGS,
@@ -163,19 +154,9 @@ class ServiceAccess(AccelResource, module="accel", name="ServiceAccess"):
         resource_name: str,
         *,
         name: Input[str],
-        auth_enabled: Input[bool] | None = None,
-        primary_key: Input[str] | None = None,
-        secondary_key: Input[str] | None = None,
-        primary_key_generation: Input[int] | None = None,
-        secondary_key_generation: Input[int] | None = None,
-        token_auth_enabled: Input[bool] | None = None,
-        token_key_generation: Input[int] | None = None,
-        ssl_enabled: Input[bool] | None = None,
-        ssl_cert_pem_file: Input[str] | None = None,
-        ssl_key_pem_file: Input[str] | None = None,
-        ssl_cname: Input[str] | None = None,
-        ssl_client_ca_pem_file: Input[str] | None = None,
         opts: ResourceOptions | None = None,
+        **settings: Unpack[AccessSettings],
     ) -> None:
-        inputs = {key: value for key, value in locals().items() if key in CONTRACT.names(computed=False)}
+        refuse_unknown(f"ServiceAccess {resource_name!r}", settings, SETTINGS)
+        inputs = {"name": name, **settings}
         super().__init__(ServiceAccessProvider(), resource_name, inputs, opts)

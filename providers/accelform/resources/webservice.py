@@ -7,7 +7,7 @@ What every service has in common is here; what its kind of target makes of it is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 import pulumi
 from pulumi.dynamic import ReadResult
@@ -15,9 +15,11 @@ from pulumi.dynamic import ReadResult
 from accelform import faults
 from accelform.plans import names, scaling, serving
 from accelform.plans.contract import UNKNOWN, Planned, Problem, all_known
+from accelform.plans.spelling import refuse_unknown
 from accelform.resources import common, webservice_edge, webservice_kubernetes
 from accelform.resources.base import AccelProvider, AccelResource, Values
-from accelform.resources.webservice_properties import CONTRACT
+from accelform.resources.webservice_properties import CONTRACT, SETTINGS
+from accelform_runtime.settings import Scaling, names_of
 
 if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
@@ -25,13 +27,7 @@ if TYPE_CHECKING:
     from accelform.resources.compute_target import ComputeTarget
     from accelform.resources.image import Image
     from accelform.resources.service_access import ServiceAccess
-
-_POSITIVE = (
-    "scoring_timeout_ms",
-    "max_request_wait_time_ms",
-    "replica_max_concurrent_requests",
-    "deployment_timeout_seconds",
-)
+    from accelform.resources.service_settings import ServiceSettings
 
 
 class _Backend(Protocol):
@@ -82,7 +78,6 @@ class WebserviceProvider(AccelProvider):
         if "name" in known and (reason := names.SERVICE.problem(known["name"])):
             problems.append(Problem(property="name", reason=reason))
         problems.extend(scaling.problems(known))
-        problems.extend(scaling.positive(known, _POSITIVE))
         problems.extend(serving.problems(known, pending=inputs.keys() - known.keys()))
         # A key counts as given also where its value is not known yet.
         given: Values = {key: UNKNOWN for key in ("primary_key", "secondary_key") if key in inputs}
@@ -162,68 +157,38 @@ class Webservice(AccelResource, module="accel", name="Webservice"):
         name: Input[str],
         image: Image,
         target: ComputeTarget,
-        num_replicas: Input[int] | None = None,
-        autoscale_enabled: Input[bool] | None = None,
-        autoscale_min_replicas: Input[int] | None = None,
-        autoscale_max_replicas: Input[int] | None = None,
-        autoscale_refresh_seconds: Input[int] | None = None,
-        autoscale_target_utilization: Input[int] | None = None,
-        port: Input[int] | None = None,
-        http_enabled: Input[bool] | None = None,
-        http_port: Input[int] | None = None,
-        metrics_open: Input[bool] | None = None,
-        auth_enabled: Input[bool] | None = None,
-        primary_key: Input[str] | None = None,
-        secondary_key: Input[str] | None = None,
-        primary_key_generation: Input[int] | None = None,
-        secondary_key_generation: Input[int] | None = None,
-        token_auth_enabled: Input[bool] | None = None,
-        token_key_generation: Input[int] | None = None,
-        ssl_enabled: Input[bool] | None = None,
-        ssl_cert_pem_file: Input[str] | None = None,
-        ssl_key_pem_file: Input[str] | None = None,
-        ssl_cname: Input[str] | None = None,
-        ssl_client_ca_pem_file: Input[str] | None = None,
-        engine: Input[str] | None = None,
-        strict_model_spec: Input[bool] | None = None,
-        model_root: Input[str] | None = None,
-        scoring_timeout_ms: Input[int] | None = None,
-        max_request_wait_time_ms: Input[int] | None = None,
-        replica_max_concurrent_requests: Input[int] | None = None,
-        lame_duck_seconds: Input[int] | None = None,
-        drain_seconds: Input[int] | None = None,
-        otlp_endpoint: Input[str] | None = None,
-        deployment_timeout_seconds: Input[int] | None = None,
-        namespace: Input[str] | None = None,
-        load_balancer_type: Input[str] | None = None,
         access: ServiceAccess | None = None,
+        namespace: Input[str] | None = None,
         objects_digest: Input[str] | None = None,
         pods_digest: Input[str] | None = None,
-        cpu_cores: Input[float] | None = None,
-        cpu_cores_limit: Input[float] | None = None,
-        memory_gb: Input[float] | None = None,
-        memory_gb_limit: Input[float] | None = None,
-        period_seconds: Input[int] | None = None,
-        initial_delay_seconds: Input[int] | None = None,
-        timeout_seconds: Input[int] | None = None,
-        success_threshold: Input[int] | None = None,
-        failure_threshold: Input[int] | None = None,
         tags: Input[Mapping[str, str]] | None = None,
         properties: Input[Mapping[str, str]] | None = None,
         description: Input[str] | None = None,
         opts: ResourceOptions | None = None,
+        **settings: Unpack[ServiceSettings],
     ) -> None:
-        """On a cluster, `access` and the digests tell what was made there; `opts` must depend on the objects."""
-        given = {key: value for key, value in locals().items() if key in CONTRACT.names(computed=False)}
+        """`settings` are those of accelform_runtime.settings.
+
+        On a cluster, `access` and the digests tell what was made there; `opts` must depend on the objects.
+        """
+        refuse_unknown(f"Webservice {logical_name!r}", settings, SETTINGS)
+        told = {
+            "name": name,
+            "namespace": namespace,
+            "objects_digest": objects_digest,
+            "pods_digest": pods_digest,
+            "tags": tags,
+            "properties": properties,
+            "description": description,
+        }
         # An output that a target does not have is unknown in every preview: only its own are taken.
         place = target.place
-        scale = {key: given[key] for key in ("num_replicas", "autoscale_enabled", *scaling.AUTOSCALE_KEYS)}
+        scale = {key: settings.get(key) for key in names_of(Scaling)}
         replicas = pulumi.Output.all(target.fpga_capacity, scale).apply(lambda pair: _most_replicas(*pair))
         inputs = {
-            **given,
             **place,
             **_access_inputs(access),
-            **{key: value for key, value in given.items() if value is not None},
+            **{key: value for key, value in {**told, **settings}.items() if value is not None},
             "target_kind": target.kind,
             "target_name": target.name,
             "target_fpgas": target.fpga_capacity,

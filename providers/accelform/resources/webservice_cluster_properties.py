@@ -5,7 +5,8 @@ None of these rows has a default: on an edge box they are absent, and on a clust
 
 from __future__ import annotations
 
-from accelform.plans.contract import Property
+from accelform.plans.contract import Property, declared
+from accelform_runtime.settings import Address, Pods
 
 _PLACE = (
     Property(name="namespace", kind="string", role="replace", description="namespace of its objects on a cluster"),
@@ -15,12 +16,6 @@ _PLACE = (
         name="pool_selector", kind="map", role="update", description="labels of the nodes that its pods may run on"
     ),
     Property(name="resource_name", kind="string", role="update", description="name under which nodes offer FPGAs"),
-    Property(
-        name="load_balancer_type",
-        kind="string",
-        role="update",
-        description="PublicIp, InternalLoadBalancer, NodePort or ClusterIP; default the target's",
-    ),
     Property(
         name="objects_digest",
         kind="string",
@@ -32,36 +27,6 @@ _PLACE = (
         kind="string",
         role="update",
         description="identity of its pods: another one means that all are replaced",
-    ),
-)
-
-_RESOURCES = (
-    Property(name="cpu_cores", kind="number", role="update", unit="cores", description="processor time of a replica"),
-    Property(name="cpu_cores_limit", kind="number", role="update", unit="cores", description="most processor time"),
-    Property(name="memory_gb", kind="number", role="update", unit="GB", description="memory of a replica"),
-    Property(name="memory_gb_limit", kind="number", role="update", unit="GB", description="most memory"),
-)
-
-_LIVENESS = (
-    Property(name="period_seconds", kind="integer", role="update", unit="s", description="time between health checks"),
-    Property(
-        name="initial_delay_seconds",
-        kind="integer",
-        role="update",
-        unit="s",
-        description="longest time to load the model; checks for life start once it is loaded",
-    ),
-    Property(
-        name="timeout_seconds", kind="integer", role="update", unit="s", description="time that a health check may take"
-    ),
-    Property(
-        name="success_threshold", kind="integer", role="update", description="checks in a row until a replica is ready"
-    ),
-    Property(
-        name="failure_threshold",
-        kind="integer",
-        role="update",
-        description="failed checks in a row until a replica is started again",
     ),
 )
 
@@ -92,7 +57,7 @@ _ACCESS = (
     ),
 )
 
-ROWS = (*_PLACE, *_RESOURCES, *_LIVENESS, *_ACCESS)
+ROWS = (*_PLACE, *declared(Address, Pods), *_ACCESS)
 
 CLUSTER_ONLY = tuple(row.name for row in ROWS)
 """Names that mean nothing on an edge box."""

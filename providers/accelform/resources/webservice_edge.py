@@ -12,6 +12,7 @@ from accelform.resources import common, webservice_access
 from accelform.resources.base import Values
 from accelform.resources.versioned import find_version
 from accelform.resources.webservice_cluster_properties import CLUSTER_ONLY
+from accelform_runtime.settings import Serving, settings_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,26 +181,14 @@ def _box(values: Mapping[str, Any]) -> EdgeBox:
 def _spec(inputs: Values, **made: Any) -> ServiceSpec:
     from accelform.targets.edge import ServiceSpec
 
+    obeyed = {row.name: inputs[row.name] for row in settings_of(Serving) if inputs.get(row.name) is not None}
+    root = str(project.resolve(inputs["model_root"])) if inputs.get("model_root") else ""
     return ServiceSpec(
         name=inputs["name"],
         owner=inputs["owner"],
-        port=inputs["port"],
-        http_enabled=inputs["http_enabled"],
-        http_port=inputs["http_port"],
-        metrics_open=inputs["metrics_open"],
-        auth_enabled=serving.keys_wanted(inputs),
-        token_auth_enabled=inputs["token_auth_enabled"],
+        serving=Serving(**{**obeyed, "auth_enabled": serving.keys_wanted(inputs), "model_root": root}),
         ssl_cname=inputs.get("ssl_cname") or "",
-        engine=inputs["engine"],
-        strict_model_spec=inputs["strict_model_spec"],
-        model_root=str(project.resolve(inputs["model_root"])) if inputs.get("model_root") else "",
         num_replicas=inputs.get("num_replicas") or 1,
-        scoring_timeout_ms=inputs["scoring_timeout_ms"],
-        max_request_wait_time_ms=inputs["max_request_wait_time_ms"],
-        max_queue=inputs["replica_max_concurrent_requests"],
-        lame_duck_seconds=float(inputs["lame_duck_seconds"]),
-        drain_seconds=float(inputs["drain_seconds"]),
-        otlp_endpoint=inputs.get("otlp_endpoint") or "",
         tags=inputs.get("tags") or {},
         **made,
     )

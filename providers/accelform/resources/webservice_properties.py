@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from accelform.plans.contract import Property, ResourceContract
+from accelform.plans.contract import Property, ResourceContract, declared
 from accelform.resources import common, webservice_cluster_properties
+from accelform_runtime.settings import Encryption, Keys, Rollout, Scaling, Service, Serving, names_of
 
 _WHERE = (
     Property(name="name", kind="string", role="replace", required=True, description="service name"),
@@ -32,204 +33,6 @@ _WHERE = (
         name="image_fingerprint", kind="string", role="update", required=True, description="identity of the image"
     ),
     Property(name="image_owner", kind="string", role="update", required=True, description="owner of the image"),
-)
-
-_REPLICAS = (
-    Property(name="num_replicas", kind="integer", role="update", description="replicas, one FPGA each; default 1"),
-    Property(
-        name="autoscale_enabled", kind="boolean", role="update", description="scale by load; excludes num_replicas"
-    ),
-    Property(name="autoscale_min_replicas", kind="integer", role="update", description="fewest replicas"),
-    Property(name="autoscale_max_replicas", kind="integer", role="update", description="most replicas"),
-    Property(
-        name="autoscale_refresh_seconds", kind="integer", role="update", unit="s", description="time between looks"
-    ),
-    Property(
-        name="autoscale_target_utilization", kind="integer", role="update", unit="%", description="load to aim at"
-    ),
-)
-
-_LISTENING = (
-    Property(
-        name="port",
-        kind="integer",
-        role="update",
-        default=50051,
-        description="TCP port of gRPC: on the edge box, or of the service in a cluster",
-    ),
-    Property(
-        name="http_enabled",
-        kind="boolean",
-        role="update",
-        default=False,
-        description="whether health, metrics, model status and JSON predictions are also there over HTTP",
-    ),
-    Property(name="http_port", kind="integer", role="update", default=8501, description="TCP port of HTTP"),
-    Property(
-        name="metrics_open", kind="boolean", role="update", default=False, description="metrics over HTTP need no key"
-    ),
-)
-
-ACCESS = (
-    Property(
-        name="auth_enabled",
-        kind="boolean",
-        role="update",
-        description="whether calls need a key; default true, with token_auth_enabled false",
-    ),
-    Property(
-        name="primary_key",
-        kind="string",
-        role="update",
-        secret=True,
-        description="first key; generated when left out",
-    ),
-    Property(
-        name="secondary_key",
-        kind="string",
-        role="update",
-        secret=True,
-        description="second key; generated when left out",
-    ),
-    Property(
-        name="primary_key_generation",
-        kind="integer",
-        role="update",
-        default=1,
-        description="another number generates another first key; the second stays valid",
-    ),
-    Property(
-        name="secondary_key_generation",
-        kind="integer",
-        role="update",
-        default=1,
-        description="another number generates another second key; the first stays valid",
-    ),
-    Property(
-        name="token_auth_enabled",
-        kind="boolean",
-        role="update",
-        default=False,
-        description="whether calls need a signed token that expires; excludes auth_enabled",
-    ),
-    Property(
-        name="token_key_generation",
-        kind="integer",
-        role="update",
-        default=1,
-        description="the next number generates another signing key, and tokens of the last one stay valid; "
-        "any other number ends them",
-    ),
-)
-
-ENCRYPTION = (
-    Property(
-        name="ssl_enabled",
-        kind="boolean",
-        role="update",
-        default=False,
-        description="whether calls are encrypted (TLS 1.2 or newer), over gRPC and HTTP",
-    ),
-    Property(
-        name="ssl_cert_pem_file",
-        kind="string",
-        role="update",
-        description="file with the certificate and its chain, where `pulumi` runs",
-    ),
-    Property(
-        name="ssl_key_pem_file",
-        kind="string",
-        role="update",
-        description="file with the certificate's private key, where `pulumi` runs; its content is in no state",
-    ),
-    Property(
-        name="ssl_cname",
-        kind="string",
-        role="update",
-        description="name that clients use and the certificate is for; default 127.0.0.1",
-    ),
-    Property(
-        name="ssl_client_ca_pem_file",
-        kind="string",
-        role="update",
-        description="file with the authorities whose client certificates are accepted; clients then need one",
-    ),
-)
-
-_SERVING = (
-    Property(
-        name="engine",
-        kind="string",
-        role="update",
-        default="auto",
-        description="what computes the model: onnxruntime, native, or auto: native wherever it can",
-    ),
-    Property(
-        name="strict_model_spec",
-        kind="boolean",
-        role="update",
-        default=False,
-        description="whether calls must name the model, as TensorFlow Serving wants it",
-    ),
-    Property(
-        name="model_root",
-        kind="string",
-        role="update",
-        description="folder of the models that HandleReloadConfigRequest may put onto the FPGA; without it none",
-    ),
-    Property(
-        name="scoring_timeout_ms",
-        kind="integer",
-        role="update",
-        default=60000,
-        unit="ms",
-        description="longest time one call may take",
-    ),
-    Property(
-        name="max_request_wait_time_ms",
-        kind="integer",
-        role="update",
-        default=500,
-        unit="ms",
-        description="longest time a call may wait for the FPGA",
-    ),
-    Property(
-        name="replica_max_concurrent_requests",
-        kind="integer",
-        role="update",
-        default=16,
-        description="calls a replica holds at once, running and waiting",
-    ),
-    Property(
-        name="lame_duck_seconds",
-        kind="integer",
-        role="update",
-        default=0,
-        unit="s",
-        description="time after a stop in which calls are still taken while health says NOT_SERVING",
-    ),
-    Property(
-        name="drain_seconds",
-        kind="integer",
-        role="update",
-        default=5,
-        unit="s",
-        description="time that accepted calls then get to finish",
-    ),
-    Property(
-        name="otlp_endpoint",
-        kind="string",
-        role="update",
-        description="http://HOST:PORT or https://HOST:PORT of an OpenTelemetry collector; without it no traces",
-    ),
-    Property(
-        name="deployment_timeout_seconds",
-        kind="integer",
-        role="update",
-        default=120,
-        unit="s",
-        description="longest time to wait for SERVING",
-    ),
 )
 
 FORETOLD = (
@@ -310,11 +113,7 @@ CONTRACT = ResourceContract(
     delete_before_replace=True,
     properties=(
         *_WHERE,
-        *_REPLICAS,
-        *_LISTENING,
-        *ACCESS,
-        *ENCRYPTION,
-        *_SERVING,
+        *declared(Scaling, Serving, Keys, Encryption, Rollout),
         *webservice_cluster_properties.ROWS,
         replace(common.TAGS, description="names and values, on an edge box in its record too; replaceable"),
         replace(common.PROPERTIES, description=f"{common.PROPERTIES.description}; kept in the stack's state alone"),
@@ -324,3 +123,6 @@ CONTRACT = ResourceContract(
         *OUTPUTS,
     ),
 )
+
+SETTINGS = frozenset(names_of(Service))
+"""The settings that a web service takes by name."""

@@ -48,7 +48,7 @@ func New(s *settings.Settings, log *telemetry.Log, metrics *telemetry.Metrics, c
 		metrics:  metrics,
 		changed:  changed,
 		limits: limits{
-			queue: s.MaxQueue,
+			queue: s.ReplicaMaxConcurrentRequests - 1,
 			wait:  settings.Milliseconds(s.MaxRequestWaitTimeMs),
 			total: settings.Milliseconds(s.ScoringTimeoutMs),
 		},
@@ -210,7 +210,7 @@ func (d *Device) config(folder string, labels map[string]int64) config {
 			TensorContentReplies: d.settings.TensorContentReplies,
 			VersionLabels:        labels,
 		},
-		loadTimeout: settings.Seconds(d.settings.LoadTimeoutSeconds),
+		loadTimeout: settings.Seconds(d.settings.InitialDelaySeconds),
 		hang:        hang,
 		log:         d.log,
 		changed:     d.changed,

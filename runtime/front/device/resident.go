@@ -86,7 +86,7 @@ func start(ctx context.Context, c config) (*worker.Process, *worker.About, error
 	<-process.Ended()
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = refusal.New(codes.DeadlineExceeded,
-			"the model was not loaded within load_timeout_seconds, %g s; allow more", c.loadTimeout.Seconds())
+			"the model was not loaded within initial_delay_seconds, %g s; allow more", c.loadTimeout.Seconds())
 	}
 	return nil, nil, err
 }

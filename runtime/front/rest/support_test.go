@@ -66,10 +66,10 @@ type door struct {
 func newDoor(t testing.TB, change func(*Deps)) *door {
 	t.Helper()
 	d := &door{log: &lines{}}
-	s := &settings.Settings{
-		Name: "digits-service", HTTPEnabled: true, MaxQueue: 16, MaxRequestBytes: 1000, AccessLog: true,
+	s := &settings.Settings{Service: settings.Service{
+		Name: "digits-service", HTTPEnabled: true, ReplicaMaxConcurrentRequests: 17, MaxRequestBytes: 1000, AccessLog: true,
 		HandshakeTimeoutSeconds: 10, ReceiveTimeoutSeconds: 30, ScoringTimeoutMs: 60000,
-	}
+	}}
 	d.deps = Deps{
 		Settings: s,
 		Ledger:   intake.NewLedger(4 << 20),

@@ -197,7 +197,7 @@ func TestNoTLS(t *testing.T) {
 	if found, err := NewCertificates(&settings.Settings{}, log); found != nil || err != nil {
 		t.Errorf("%v, %v", found, err)
 	}
-	_, err := NewCertificates(&settings.Settings{SSLCertPEMFile: "/nowhere/a", SSLKeyPEMFile: "/nowhere/b"}, log)
+	_, err := NewCertificates(&settings.Settings{Service: settings.Service{SSLCertPEMFile: "/nowhere/a", SSLKeyPEMFile: "/nowhere/b"}}, log)
 	if err == nil || !strings.Contains(err.Error(), "/nowhere/a") {
 		t.Errorf("%v", err)
 	}

@@ -26,7 +26,7 @@ func keyGuard(t *testing.T, content []byte) (*Guard, string, *recorder) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	put(t, path, content)
 	log, writer := newRecorder()
-	guard, err := NewGuard(&settings.Settings{AuthEnabled: true, KeysFile: path}, writer)
+	guard, err := NewGuard(&settings.Settings{Service: settings.Service{AuthEnabled: true, KeysFile: path}}, writer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestMissingKeys(t *testing.T) {
 	}
 	for _, place := range []string{path, filepath.Dir(path)} {
 		_, writer := newRecorder()
-		_, err := NewGuard(&settings.Settings{AuthEnabled: true, KeysFile: place}, writer)
+		_, err := NewGuard(&settings.Settings{Service: settings.Service{AuthEnabled: true, KeysFile: place}}, writer)
 		var found *Unusable
 		if !errors.As(err, &found) || found.Kind != KindKeys || !strings.Contains(found.Message, place) {
 			t.Errorf("%s: %v", place, err)
@@ -210,7 +210,7 @@ func BenchmarkKeys(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "keys.json")
 	put(b, path, keyFile(b, primary, secondary))
 	_, log := newRecorder()
-	guard, err := NewGuard(&settings.Settings{AuthEnabled: true, KeysFile: path}, log)
+	guard, err := NewGuard(&settings.Settings{Service: settings.Service{AuthEnabled: true, KeysFile: path}}, log)
 	if err != nil {
 		b.Fatal(err)
 	}

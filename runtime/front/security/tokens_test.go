@@ -74,7 +74,7 @@ func tokenGuard(t testing.TB, public []byte) (*Guard, string, *recorder) {
 	path := filepath.Join(t.TempDir(), "tokens.pem")
 	put(t, path, public)
 	log, writer := newRecorder()
-	guard, err := NewGuard(&settings.Settings{Name: service, TokenAuthEnabled: true, TokenKeysFile: path}, writer)
+	guard, err := NewGuard(&settings.Settings{Service: settings.Service{Name: service, TokenAuthEnabled: true, TokenKeysFile: path}}, writer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestUnusableTokenKeys(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "tokens.pem")
 		put(t, path, content)
 		_, log := newRecorder()
-		_, err := NewGuard(&settings.Settings{Name: service, TokenAuthEnabled: true, TokenKeysFile: path}, log)
+		_, err := NewGuard(&settings.Settings{Service: settings.Service{Name: service, TokenAuthEnabled: true, TokenKeysFile: path}}, log)
 		var found *Unusable
 		if !errors.As(err, &found) || found.Kind != KindTokenKeys || !strings.Contains(found.Message, words) {
 			t.Errorf("%s: %v", words, err)

@@ -15,12 +15,12 @@ func TestPythonTwins(t *testing.T) {
 	if folder == "" {
 		t.Skip("runs from tests/unit/front/test_twins.py")
 	}
-	for name, s := range map[string]*settings.Settings{
+	for name, s := range map[string]settings.Service{
 		"key":   {AuthEnabled: true, KeysFile: filepath.Join(folder, "keys.json")},
 		"token": {TokenAuthEnabled: true, Name: "digits", TokenKeysFile: filepath.Join(folder, "tokens.pem")},
 	} {
 		_, log := newRecorder()
-		guard, err := NewGuard(s, log)
+		guard, err := NewGuard(&settings.Settings{Service: s}, log)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -56,7 +56,7 @@ func TestSecretVolume(t *testing.T) {
 	}
 	mounted.write(t, state(0))
 	_, log := newRecorder()
-	guard, err := NewGuard(&settings.Settings{AuthEnabled: true, KeysFile: mounted.path("keys.json")}, log)
+	guard, err := NewGuard(&settings.Settings{Service: settings.Service{AuthEnabled: true, KeysFile: mounted.path("keys.json")}}, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,45 +8,9 @@ import (
 	"time"
 )
 
-// Settings are ServiceConfig's fields, whose meaning and checks are in accelform_runtime/server/config.py, and what the
-// entry point adds.
+// Settings are service.json and what the entry point adds.
 type Settings struct {
-	Name                    string  `json:"name"`
-	ListenAddress           string  `json:"listen_address"`
-	Port                    int     `json:"port"`
-	HTTPEnabled             bool    `json:"http_enabled"`
-	HTTPPort                int     `json:"http_port"`
-	HealthPort              int     `json:"health_port"`
-	AuthEnabled             bool    `json:"auth_enabled"`
-	KeysFile                string  `json:"keys_file"`
-	TokenAuthEnabled        bool    `json:"token_auth_enabled"`
-	TokenKeysFile           string  `json:"token_keys_file"`
-	MetricsOpen             bool    `json:"metrics_open"`
-	SSLCertPEMFile          string  `json:"ssl_cert_pem_file"`
-	SSLKeyPEMFile           string  `json:"ssl_key_pem_file"`
-	SSLClientCAPEMFile      string  `json:"ssl_client_ca_pem_file"`
-	DeviceLockFile          string  `json:"device_lock_file"`
-	Image                   string  `json:"image"`
-	Threads                 int     `json:"threads"`
-	Engine                  string  `json:"engine"`
-	ModelRoot               string  `json:"model_root"`
-	StrictModelSpec         bool    `json:"strict_model_spec"`
-	TensorContentReplies    bool    `json:"tensor_content_replies"`
-	MaxQueue                int     `json:"max_queue"`
-	MaxRequestWaitTimeMs    int     `json:"max_request_wait_time_ms"`
-	ScoringTimeoutMs        int     `json:"scoring_timeout_ms"`
-	MaxRequestBytes         int     `json:"max_request_bytes"`
-	MaxReceivedBytes        int     `json:"max_received_bytes"`
-	MaxConnections          int     `json:"max_connections"`
-	MaxConcurrentStreams    int     `json:"max_concurrent_streams"`
-	HandshakeTimeoutSeconds float64 `json:"handshake_timeout_seconds"`
-	ReceiveTimeoutSeconds   float64 `json:"receive_timeout_seconds"`
-	LoadTimeoutSeconds      float64 `json:"load_timeout_seconds"`
-	HangTimeoutMs           int     `json:"hang_timeout_ms"`
-	LameDuckSeconds         float64 `json:"lame_duck_seconds"`
-	DrainSeconds            float64 `json:"drain_seconds"`
-	AccessLog               bool    `json:"access_log"`
-	OTLPEndpoint            string  `json:"otlp_endpoint"`
+	Service
 
 	// ModelDir is the folder of the first resident's bundle.
 	ModelDir string `json:"model_dir"`

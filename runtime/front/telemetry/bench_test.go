@@ -8,7 +8,7 @@ import (
 )
 
 func BenchmarkObserve(b *testing.B) {
-	m := NewMetrics(&settings.Settings{HTTPEnabled: true})
+	m := NewMetrics(&settings.Settings{Service: settings.Service{HTTPEnabled: true}})
 	m.Resident(Resident{Name: "digits", Version: 3})
 	b.ReportAllocs()
 	for b.Loop() {
@@ -30,7 +30,7 @@ func BenchmarkScrape(b *testing.B) {
 }
 
 func BenchmarkSpan(b *testing.B) {
-	made, err := NewTraces(b.Context(), &settings.Settings{OTLPEndpoint: "http://127.0.0.1:9"}, "1")
+	made, err := NewTraces(b.Context(), &settings.Settings{Service: settings.Service{OTLPEndpoint: "http://127.0.0.1:9"}}, "1")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func collecting(t *testing.T) (*sink, *settings.Settings) {
 	t.Helper()
 	kept, server := &sink{}, grpc.NewServer()
 	collector.RegisterTraceServiceServer(server, kept)
-	return kept, &settings.Settings{Name: "digits-service", OTLPEndpoint: "http://" + serveOn(t, server)}
+	return kept, &settings.Settings{Service: settings.Service{Name: "digits-service", OTLPEndpoint: "http://" + serveOn(t, server)}}
 }
 
 func traces(t *testing.T, s *settings.Settings) *Traces {

@@ -177,7 +177,7 @@ func TestTensorflowServingsSeriesAreThereUnderItsNamesInMicroseconds(t *testing.
 }
 
 func TestGaugesAreReadAtEachScrape(t *testing.T) {
-	m := NewMetrics(&settings.Settings{SSLCertPEMFile: "cert.pem"})
+	m := NewMetrics(&settings.Settings{Service: settings.Service{SSLCertPEMFile: "cert.pem"}})
 	waiting, serving, ends := 2, false, time.Unix(2_000_000_000, 0)
 	m.Watch(
 		func() int { return waiting }, func() int { return 3 }, func() bool { return serving },

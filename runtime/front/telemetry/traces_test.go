@@ -138,7 +138,7 @@ func TestACollectorThatIsAwayOrSilentSlowsNoCallAndNoStop(t *testing.T) {
 	closed := listener.Addr().String()
 	_ = listener.Close()
 	for _, endpoint := range []string{"http://" + closed, "http://" + silent(t), "https://" + silent(t)} {
-		made := traces(t, &settings.Settings{Name: "digits-service", OTLPEndpoint: endpoint})
+		made := traces(t, &settings.Settings{Service: settings.Service{Name: "digits-service", OTLPEndpoint: endpoint}})
 		begun := time.Now()
 		for range 10_000 { // several times what the queue holds
 			_, finish := made.Span(t.Context(), "work")

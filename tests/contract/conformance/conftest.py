@@ -32,7 +32,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "keys": {},
     "open": {"auth_enabled": False, "keys_file": ""},
     "strict": {"strict_model_spec": True, "tensor_content_replies": True},
-    "narrow": {"max_queue": 1},
+    "narrow": {"replica_max_concurrent_requests": 2},
     "small": {"max_request_bytes": 64 * 1024},
     "http": {"http_enabled": True, "http_port": 0},
     "value": {},

@@ -9,7 +9,7 @@ from tests.contract.conformance.behaviour import REST_ROWS, ROWS
 from tests.contract.conformance.row import MODEL
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "protocol.md"
-BEGIN, END = "<!-- conformance: written by make docs -->\n", "<!-- end of conformance -->\n"
+BEGIN, END = "<!-- conformance: written by make generate -->\n", "<!-- end of conformance -->\n"
 
 
 def tables() -> str:

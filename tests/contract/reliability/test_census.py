@@ -47,7 +47,7 @@ def burst(own, door, image, request_of) -> None:
 
 def test_census_after_a_burst(start, image, request_of, eventually):
     """Files, sockets, threads and memory of front and worker, and the front's goroutines, are back afterwards."""
-    own = start(http_enabled=True, http_port=0, max_queue=8)
+    own = start(http_enabled=True, http_port=0, replica_max_concurrent_requests=9)
     door = side_door(own, eventually, PRIMARY)
     front, worker = own.process.pid, worker_of(own, eventually)
     for _ in range(3):  # what is made once, is made

@@ -91,7 +91,7 @@ def test_everything_at_once(check, tmp_path):
 @pytest.mark.parametrize(
     ("text", "settings", "words"),
     [
-        (None, {"port": 70_000, "max_queue": 0}, ["port", "max_queue"]),
+        (None, {"port": 70_000, "replica_max_concurrent_requests": 0}, ["port", "replica_max_concurrent_requests"]),
         (None, {"max_que": 3}, ["unknown key 'max_que'"]),
         ("{", {}, ["not JSON"]),
     ],

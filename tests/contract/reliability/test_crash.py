@@ -24,7 +24,7 @@ crashes = pytest.mark.parametrize("how", CRASHES)
 @pytest.fixture
 def own(start):
     """A server of the test's own, whose model may take long to compute and not to load."""
-    return start(http_enabled=True, http_port=0, load_timeout_seconds=20.0)
+    return start(http_enabled=True, http_port=0, initial_delay_seconds=20.0)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_while_loading_again(own, watch, door, image, request_of, eventually, to
     assert states(own)[3][0] == "LOADING"
     assert door.ask("/readyz").status == 503
     assert not call.done()
-    if how != "hang":  # one that hangs is given up after load_timeout_seconds
+    if how != "hang":  # one that hangs is given up after initial_delay_seconds
         os.kill(second, CRASHES[how])
     if how == "segfault":  # a stopped process does not die of this one
         os.kill(second, signal.SIGCONT)
@@ -146,13 +146,13 @@ def test_while_loading_again(own, watch, door, image, request_of, eventually, to
     assert [line["after_ms"] for line in told(own, "restarting")] == [100, 200]
     failed, served = told(own, "restart")
     assert (failed["state"], served["state"]) == ("failed", "serving")
-    assert ("load_timeout_seconds" if how == "hang" else "process is gone") in failed["message"]
+    assert ("initial_delay_seconds" if how == "hang" else "process is gone") in failed["message"]
 
 
 @crashes
 def test_while_loading_at_the_start(start, told, eventually, how):
     """A server whose model is lost while it loads first ends with one line that says so; its lock is free."""
-    own = start(ready=False, load_timeout_seconds=1.0 if how == "hang" else 60.0)
+    own = start(ready=False, initial_delay_seconds=1.0 if how == "hang" else 60.0)
     worker = worker_of(own, eventually)
     os.kill(worker, signal.SIGSTOP)
     if how != "hang":
@@ -164,7 +164,7 @@ def test_while_loading_at_the_start(start, told, eventually, how):
 
     (line,) = told(own, "error")
     assert line["exit_code"] == 1
-    assert ("load_timeout_seconds" if how == "hang" else "process is gone") in line["message"]
+    assert ("initial_delay_seconds" if how == "hang" else "process is gone") in line["message"]
     assert "." not in line["kind"]
     assert is_gone(worker)
     assert (own.folder / "fpga.json").read_text() == ""

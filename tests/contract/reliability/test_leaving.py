@@ -16,7 +16,7 @@ LONG_BATCH = 40
 @pytest.fixture
 def own(start):
     """A server of the test's own, so that its numbers are the test's."""
-    return start(http_enabled=True, http_port=0, max_queue=4)
+    return start(http_enabled=True, http_port=0, replica_max_concurrent_requests=5)
 
 
 @pytest.fixture

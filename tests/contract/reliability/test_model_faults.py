@@ -65,7 +65,10 @@ FAULTS = {
 def own(start, model_root):
     """A server of version 3 that may load what is below its model_root."""
     return start(
-        model_folder=model_root / "digits" / "3", model_root=str(model_root), load_timeout_seconds=10.0, max_queue=40
+        model_folder=model_root / "digits" / "3",
+        model_root=str(model_root),
+        initial_delay_seconds=10.0,
+        replica_max_concurrent_requests=41,
     )
 
 
@@ -150,9 +153,12 @@ def test_files_that_vanish(own, model_root, image, request_of, eventually, told)
 
 
 def test_slow_loads(start, model_root, image, request_of, eventually):
-    """A swap that takes longer than load_timeout_seconds is given up, the process with it, and the old model stays."""
+    """A swap that takes longer than initial_delay_seconds is given up, the process with it, and the old model stays."""
     own = start(
-        model_folder=model_root / "digits" / "3", model_root=str(model_root), load_timeout_seconds=3.0, max_queue=40
+        model_folder=model_root / "digits" / "3",
+        model_root=str(model_root),
+        initial_delay_seconds=3.0,
+        replica_max_concurrent_requests=41,
     )
     worker = worker_of(own, eventually)
     call = reloading(own, "digits/4")
@@ -162,7 +168,7 @@ def test_slow_loads(start, model_root, image, request_of, eventually):
     assert version_of(own, request_of(image())) == 3
 
     assert call.code() is StatusCode.DEADLINE_EXCEEDED
-    assert "load_timeout_seconds" in call.details()
+    assert "initial_delay_seconds" in call.details()
     assert states(own) == {3: ("AVAILABLE", ""), 4: ("END", call.details())}
     assert is_gone(loading)
     assert version_of(own, request_of(image())) == 3

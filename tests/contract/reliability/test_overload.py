@@ -27,7 +27,7 @@ def trailers(error) -> dict:
 
 def test_overload(start, image, request_of, eventually, callers, told):
     """At several times its capacity a server answers what it has taken, refuses the rest at once, and recovers."""
-    own = start(http_enabled=True, http_port=0, max_queue=PLACES - 1)
+    own = start(http_enabled=True, http_port=0, replica_max_concurrent_requests=PLACES)
     door = side_door(own, eventually, PRIMARY)
     stub = health_pb2_grpc.HealthStub(own.channel())
     message = request_of(image(SOMEWHAT_SLOW))
@@ -64,7 +64,7 @@ def test_overload(start, image, request_of, eventually, callers, told):
 
 def test_who_floods_keeps_nobody_else_out(start, image, request_of, callers):
     """Calls of another address have every other turn, and a place in a full line."""
-    own = start(max_queue=PLACES - 1)
+    own = start(replica_max_concurrent_requests=PLACES)
     message = request_of(image(SOMEWHAT_SLOW))
     crowd = callers(own, message, count=CALLERS)
 
@@ -78,7 +78,7 @@ def test_who_floods_keeps_nobody_else_out(start, image, request_of, callers):
 
 def test_busy_server_keeps_its_order_of_magnitude(start, image, request_of, callers):
     """A refusal costs the FPGA nothing: as many calls are answered under overload as with just enough callers."""
-    own = start(max_queue=PLACES - 1)
+    own = start(replica_max_concurrent_requests=PLACES)
     message = request_of(image(SOMEWHAT_SLOW))
 
     def answered(count: int) -> int:

@@ -72,7 +72,9 @@ def moment(line) -> float:
 @pytest.mark.parametrize("red", [0, 10], ids=["quick", "slow"])
 def test_long_lived_channels(start, image, request_of, azureml, told, lame_duck, red):
     """Clients that call without a pause lose no call when their server stops, and go on at the other one."""
-    first, second = (start(max_queue=100, lame_duck_seconds=lame_duck, drain_seconds=600.0) for _ in range(2))
+    first, second = (
+        start(replica_max_concurrent_requests=101, lame_duck_seconds=lame_duck, drain_seconds=600.0) for _ in range(2)
+    )
     clients = Clients([first.port, second.port], request_of(image(red)), azureml())
     try:
         clients.have_called()
@@ -144,7 +146,7 @@ def test_new_connections_during_the_lame_duck(start, image, request_of, eventual
 @pytest.mark.parametrize("words", [b"", PREFACE, PREFACE + settings()], ids=["silent", "half", "deaf"])
 def test_rude_connections(start, image, request_of, azureml, words):
     """Peers that never finish their handshake, or answer nothing, delay no stop and cost nobody a call."""
-    first, second = (start(max_queue=100, drain_seconds=600.0) for _ in range(2))
+    first, second = (start(replica_max_concurrent_requests=101, drain_seconds=600.0) for _ in range(2))
     rude = [socket.create_connection(("127.0.0.1", first.port), timeout=5) for _ in range(3)]
     clients = Clients([first.port, second.port], request_of(image()), azureml())
     try:

@@ -23,7 +23,7 @@ NOT_SERVING = 2
 @pytest.mark.parametrize("repetition", range(STOPS))
 def test_no_accepted_call_is_lost(start, image, request_of, eventually, callers, told, repetition):
     """SIGTERM under load, with connections still arriving: each call that was taken has its answer at its caller."""
-    own = start(max_queue=50, drain_seconds=600.0)
+    own = start(replica_max_concurrent_requests=51, drain_seconds=600.0)
     message = request_of(image(repetition % 3 * 5))
     steady = callers(own, message, count=4)
     arriving = callers(own, message, count=3, reconnect=True)

@@ -308,6 +308,7 @@ def started() -> Iterator[Callable[[Path, Path, dict[str, Any]], Service]]:
             "device_lock_file": str(folder / "fpga.json"),
             "image": "images/digits/1@sha256:abc",
             "threads": 1,
+            "max_request_wait_time_ms": 0,
             **settings,
         }
         (folder / "service.json").write_text(json.dumps(config), encoding="utf-8")

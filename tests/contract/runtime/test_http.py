@@ -23,7 +23,12 @@ SLOW = 255
 @pytest.fixture(scope="module")
 def service(tmp_path_factory, bundle, started, ready_service):
     """One server with HTTP for all tests that only call it."""
-    settings = {"http_enabled": True, "http_port": 0, "max_request_bytes": 1_000_000, "max_queue": 1}
+    settings = {
+        "http_enabled": True,
+        "http_port": 0,
+        "max_request_bytes": 1_000_000,
+        "replica_max_concurrent_requests": 2,
+    }
     return ready_service(started(tmp_path_factory.mktemp("http") / "service", bundle, settings))
 
 
@@ -176,7 +181,7 @@ def test_gzip(door, image):
 
 def test_full_queue(start, image, request_of, eventually):
     """A call more than the queue holds is a 429 that says when to come again."""
-    own = start(http_enabled=True, http_port=0, max_queue=1)
+    own = start(http_enabled=True, http_port=0, replica_max_concurrent_requests=2)
     calls = [own.begin(request_of(*[image(SLOW)] * 2)) for _ in range(2)]
 
     answer = side_door(own, eventually, PRIMARY).ask(f"{MODEL}:predict", rows_of(image()))

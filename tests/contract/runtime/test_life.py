@@ -22,7 +22,7 @@ def failure(service) -> tuple[int, dict]:
 
 def test_drain_finishes_accepted_calls(start, image, request_of, eventually):
     """After SIGTERM running and waiting calls finish, new ones are turned away, and the server exits with 0."""
-    own = start(max_queue=2, drain_seconds=60.0)
+    own = start(replica_max_concurrent_requests=3, drain_seconds=60.0)
     calls = [own.begin(request_of(image(SLOW))) for _ in range(3)]
     own.process.send_signal(signal.SIGTERM)
     eventually(lambda: own.events("draining"), "the drain")
@@ -37,7 +37,7 @@ def test_drain_finishes_accepted_calls(start, image, request_of, eventually):
 
 def test_drain_ends_in_time(start, image, request_of):
     """Calls that take longer than drain_seconds are given up, and the exit code is still 0."""
-    own = start(drain_seconds=0.5, max_queue=1)
+    own = start(drain_seconds=0.5, replica_max_concurrent_requests=2)
     # Both of many values: between two of them the FPGA may turn to the other call, and a quick one would be answered.
     calls = [own.begin(request_of(*[image(SLOW)] * 30)) for _ in range(2)]
 
@@ -147,10 +147,10 @@ def test_bundle_that_does_not_fit_its_graph(start, bundle, tmp_path):
 
 def test_bad_settings_are_told_together(start):
     """Every wrong setting is in one message, with exit code 2."""
-    code, line = failure(start(ready=False, max_queue=0, listen_address="localhost", port=70000))
+    code, line = failure(start(ready=False, replica_max_concurrent_requests=0, listen_address="localhost", port=70000))
 
     assert code == 2
-    for word in ("max_queue", "listen_address", "port"):
+    for word in ("replica_max_concurrent_requests", "listen_address", "port"):
         assert word in line["message"]
 
 

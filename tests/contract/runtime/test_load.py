@@ -14,8 +14,8 @@ CODES = ("OK", "RESOURCE_EXHAUSTED")
 
 
 def test_full_queue_refuses_at_once(start, image, request_of):
-    """Beyond one running and max_queue waiting calls, a call is RESOURCE_EXHAUSTED at once; the others finish."""
-    own = start(max_queue=2)
+    """Beyond the calls that run and wait a call is RESOURCE_EXHAUSTED at once; the others finish."""
+    own = start(replica_max_concurrent_requests=3)
     slow = request_of(image(SLOW))
 
     calls = [own.begin(slow) for _ in range(8)]
@@ -81,7 +81,7 @@ def test_longest_wait(start, image, request_of):
 
 def test_cancelled_calls_leave_the_queue(start, image, request_of, eventually):
     """A cancelled waiting call frees its place and is never run."""
-    own = start(max_queue=1)
+    own = start(replica_max_concurrent_requests=2)
     first = own.begin(request_of(*[image(SLOW)] * 4))
     waiting = own.begin(request_of(image(SLOW)))
     assert own.refusal(request_of(image())).code() is StatusCode.RESOURCE_EXHAUSTED
@@ -98,7 +98,7 @@ def test_cancelled_calls_leave_the_queue(start, image, request_of, eventually):
 
 def test_health_never_waits_behind_work(start, image, request_of):
     """While the FPGA is busy and the queue is full, health checks answer at once and say SERVING."""
-    own = start(max_queue=2)
+    own = start(replica_max_concurrent_requests=3)
     calls = [own.begin(request_of(*[image(SLOW)] * count)) for count in (2, 1, 1)]
     stub = health_pb2_grpc.HealthStub(own.channel())
     times = []

@@ -13,26 +13,15 @@ from accelform.errors import BoxDamaged, InvalidServiceSpec
 from accelform.targets.edge import ServiceSpec, records
 from accelform.targets.edge.layout import SOCKET_PATH_BYTES, Layout, root_problem, write_atomically
 from accelform.targets.edge.records import Release, ServiceRecord
+from accelform_runtime.settings import Serving, Setting, names_of, settings_of
 
 DIGEST = "sha256:" + "a" * 64
 
 
 def release(**changes) -> Release:
-    values = {
-        "image_location": "images/digits/1",
-        "image_digest": DIGEST,
-        "fpga": 0,
-        "listen_address": "127.0.0.1",
-        "port": 50051,
-        "auth_enabled": True,
-        "scoring_timeout_ms": 60_000,
-        "max_request_wait_time_ms": 500,
-        "max_queue": 16,
-        "drain_seconds": 5.0,
-        "threads": 0,
-        "keys_slot": "a",
-    }
-    return Release(**{**values, **changes})
+    obeyed = {name: changes.pop(name) for name in names_of(Serving) if name in changes}
+    values = {"image_location": "images/digits/1", "image_digest": DIGEST, "fpga": 0, "keys_slot": "a"}
+    return Release(**{**values, **changes}, serving=Serving(**{"auth_enabled": True, **obeyed}))
 
 
 def spec(**changes) -> ServiceSpec:
@@ -41,10 +30,10 @@ def spec(**changes) -> ServiceSpec:
         "owner": "project/stack/digits",
         "image_location": "images/digits/1",
         "image_digest": DIGEST,
-        "port": 50051,
         "keys": ("first-key-first-key",),
     }
-    return ServiceSpec(**{**values, **changes})
+    obeyed = {name: changes.pop(name) for name in names_of(Serving) if name in changes}
+    return ServiceSpec(**{**values, **changes}, serving=Serving(**{"auth_enabled": True, **obeyed}))
 
 
 def test_a_service_record_is_read_as_written(tmp_path):
@@ -92,34 +81,32 @@ def test_every_setting_names_another_release():
         "image_location": "images/digits/2",
         "image_digest": "sha256:" + "b" * 64,
         "fpga": 1,
-        "listen_address": "0.0.0.0",
-        "port": 50052,
-        "auth_enabled": False,
-        "scoring_timeout_ms": 1,
-        "max_request_wait_time_ms": 1,
-        "max_queue": 1,
-        "drain_seconds": 1.0,
-        "threads": 1,
         "keys_slot": "b",
-        "token_auth_enabled": True,
         "ssl_enabled": True,
         "ssl_client_ca": True,
-        "http_enabled": True,
-        "http_port": 8501,
-        "metrics_open": True,
-        "engine": "native",
-        "strict_model_spec": True,
-        "model_root": "/models",
-        "lame_duck_seconds": 1.0,
-        "otlp_endpoint": "http://127.0.0.1:4317",
+        **{row.name: _another(row) for row in settings_of(Serving)},
     }
-    assert set(changes) == {field.name for field in dataclasses.fields(Release)}
+    of_its_own = {field.name for field in dataclasses.fields(Release)} - {"serving"}
+    assert set(changes) == {*of_its_own, *names_of(Serving)}
 
     fingerprints = {release(**{name: value}).fingerprint for name, value in changes.items()}
 
     assert len(fingerprints | {release().fingerprint}) == len(changes) + 1
     same = [name for name, value in changes.items() if release(**{name: value}).same_process(release())]
     assert same == ["keys_slot"]
+
+
+def _another(row: Setting) -> object:
+    """A value that the setting may have and does not have by default."""
+    if row.choices:
+        return row.choices[-1]
+    if row.kind == "boolean":
+        return row.name not in ("auth_enabled", "access_log")
+    if row.kind == "string":
+        return {"listen_address": "0.0.0.0", "model_root": "/models", "otlp_endpoint": "http://127.0.0.1:4317"}[
+            row.name
+        ]
+    return row.default + 1
 
 
 OLD_RECORD = """{
@@ -141,17 +128,17 @@ def test_a_box_of_before_tls_still_runs(tmp_path):
     record = records.read_service(layout, "digits")
 
     assert record.release == release()
-    assert (record.release.ssl_enabled, record.release.http_enabled, record.ssl_cname) == (False, False, "")
+    assert (record.release.ssl_enabled, record.release.http_port, record.ssl_cname) == (False, 0, "")
     assert record.release.fingerprint == "ca6edf0d27a6000c"
 
 
 def test_a_spec_reports_all_problems_and_no_key():
     """Everything wrong is in one message, and the keys are in none."""
     with pytest.raises(InvalidServiceSpec) as failure:
-        spec(name="Digits", image_digest="sha256:1", port=0, max_queue=0, keys=("short",))
+        spec(name="Digits", image_digest="sha256:1", port=0, replica_max_concurrent_requests=0, keys=("short",))
 
     text = str(failure.value)
-    assert [rule for rule in ("name", "image_digest", "port", "max_queue", "a key has") if rule not in text] == []
+    assert [rule for rule in ("name", "image_digest", "port", "replica_max", "a key has") if rule not in text] == []
     assert "short" not in text
     assert "first-key" not in repr(spec())
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from tests.unit.infra.given import DECLARED, REGIONS, GivenConfig, stack_settings, stack_values
 
+from accelform_runtime.settings import settings_of
 from settings import Settings, SettingsInvalid
 
 
@@ -20,11 +19,8 @@ def test_defaults_are_enough() -> None:
 
 
 def test_every_declared_key_is_a_field() -> None:
-    """A key of Pulumi.yaml that no one reads, or a required field that it does not declare, would mislead."""
-    fields = {field.name: field for field in dataclasses.fields(Settings)}
-    required = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
-
-    assert set(DECLARED) == required
+    """A key of Pulumi.yaml that no one reads, or a default that it does not declare, would mislead."""
+    assert set(DECLARED) == {row.name for row in settings_of(Settings) if row.default is not None}
     assert all(row["description"] for row in DECLARED.values())
 
 
@@ -51,7 +47,7 @@ def test_everything_wrong_is_told_at_once() -> None:
 
 def test_everything_wrong_with_a_cluster_is_told_at_once() -> None:
     """A cluster's settings are held to the rules of images, pools and pods together."""
-    with pytest.raises(SettingsInvalid, match="choose one of edge, kubernetes"):
+    with pytest.raises(SettingsInvalid, match="target must be one of edge, kubernetes"):
         stack_settings(target="moon base")
     with pytest.raises(SettingsInvalid) as cluster:
         stack_settings(
@@ -77,7 +73,7 @@ def test_everything_wrong_with_a_cluster_is_told_at_once() -> None:
         "load_balancer_type must be one of",
         "cpu_cores must be above 0",
         "memory_gb_limit 0.1 is below memory_gb 0.5",
-        "prestop_seconds: must be 0 to 120",
+        "prestop_seconds must be between 0 and 120",
         "model_root is a folder of an edge box",
         "one FPGA each, but the pool has 1",
     ):

@@ -45,7 +45,7 @@ def test_keys_are_wanted_unless_tokens_are(inputs, wanted):
         ({"engine": "gpu"}, {"engine": "one of auto, onnxruntime, native, not 'gpu'"}),
         ({"otlp_endpoint": "collector:4317"}, {"otlp_endpoint": "http://HOST:PORT"}),
         ({"port": 0, "http_port": 65536}, {"port": "between 1 and 65535", "http_port": "between 1 and 65535"}),
-        ({"drain_seconds": -1, "lame_duck_seconds": 601}, {"drain_seconds": "between 0", "lame_duck_seconds": "600"}),
+        ({"drain_seconds": -1, "lame_duck_seconds": 3601}, {"drain_seconds": "between 0", "lame_duck_seconds": "3600"}),
         ({"primary_key_generation": 0}, {"primary_key_generation": "at least 1, not 0"}),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_service_in_a_cluster_needs_no_cluster_to_preview() -> None:
         ({"num_replicas": 2, "target_claims": ["other"]}, "num_replicas", "already gives 1 to 'other'"),
         ({"autoscale_enabled": True, "num_replicas": 1}, "num_replicas", "exclude each other"),
         ({"autoscale_enabled": True, "autoscale_max_replicas": 3}, "autoscale_max_replicas", "the pool has 2"),
-        ({"autoscale_enabled": True, "autoscale_target_utilization": 101}, "autoscale_target_utilization", "up to 100"),
+        ({"autoscale_enabled": True, "autoscale_target_utilization": 101}, "autoscale_target_utilization", "1 and 100"),
         ({"autoscale_min_replicas": 1}, "autoscale_min_replicas", "need autoscale_enabled: true"),
         ({"cpu_cores": 2, "cpu_cores_limit": 1}, "cpu_cores_limit", "below cpu_cores 2"),
         ({"memory_gb": 0}, "memory_gb", "above 0"),

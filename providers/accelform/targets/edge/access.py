@@ -33,11 +33,11 @@ class AccessFiles:
 
     @property
     def keys(self) -> str:
-        return self._path("keys", "json", wanted=self.release.auth_enabled)
+        return self._path("keys", "json", wanted=bool(self.release.serving.auth_enabled))
 
     @property
     def token_keys(self) -> str:
-        return self._path("tokens", "pem", wanted=self.release.token_auth_enabled)
+        return self._path("tokens", "pem", wanted=self.release.serving.token_auth_enabled)
 
     @property
     def tls(self) -> str:
@@ -104,17 +104,19 @@ class AccessFiles:
             return ""
 
     def health(self) -> health.Health:
-        """Whether the server serves, asked on loopback."""
+        """Whether the server serves, asked on this machine."""
         try:
             trust = self.trust()
         except (OSError, certificates.Unreadable, IndexError):
             return "UNREACHABLE"
-        return health.check(self.release.port, trust=trust)
+        return health.check(self.release.serving.port, host=self.release.host, trust=trust)
 
     def takes(self, keys: Sequence[str]) -> bool:
-        """Whether the server takes every one of `keys` (or tokens), asked on loopback."""
+        """Whether the server takes every one of `keys` (or tokens), asked on this machine."""
         try:
-            return not keys or health.takes_keys(self.release.port, keys, trust=self.trust())
+            return not keys or health.takes_keys(
+                self.release.serving.port, keys, host=self.release.host, trust=self.trust()
+            )
         except (OSError, certificates.Unreadable, IndexError):
             return False
 

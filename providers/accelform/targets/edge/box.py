@@ -125,7 +125,7 @@ class EdgeBox:
                 fpga=record.release.fpga,
                 service=record.name,
                 owner=record.owner,
-                port=record.release.port,
+                port=record.release.serving.port,
                 http_port=record.release.http_port,
                 image_location=record.release.image_location,
             )

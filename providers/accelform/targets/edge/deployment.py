@@ -93,7 +93,11 @@ class Deployment:
         if record:
             release = record.release
             processes.wait_for(
-                lambda: not any(health.bind_problem(p, listen_address=release.listen_address) for p in release.ports),
+                lambda: (
+                    not any(
+                        health.bind_problem(p, listen_address=release.serving.listen_address) for p in release.ports
+                    )
+                ),
                 timeout_seconds=PORT_SECONDS,
             )
             remove_tree(self.layout.device_lock(release.fpga))
@@ -131,8 +135,8 @@ class Deployment:
         problem = planning.capacity_problem(spec.num_replicas, box, spec.name, fpgas=box.agent_count)
         if problem:
             raise NoFpgaFree(problem)
-        for port in (spec.port, spec.http_port) if spec.http_enabled else (spec.port,):
-            problem = planning.port_problem(port, box, spec.name, listen_address=spec.listen_address)
+        for port in settings.release_of(spec, fpga=0).ports:
+            problem = planning.port_problem(port, box, spec.name, listen_address=spec.serving.listen_address)
             if problem:
                 raise PortInUse(problem)
 
@@ -177,7 +181,7 @@ class Deployment:
         release = record.release
         pause = f"; service {record.name!r} pauses until it serves" if announce else ""
         verb = "checking" if record.serving else "starting"
-        self.progress(f"[3/4] {verb} the server on FPGA {release.fpga}, port {release.port}{pause}")
+        self.progress(f"[3/4] {verb} the server on FPGA {release.fpga}, port {release.serving.port}{pause}")
         self.layout.device_lock(release.fpga).parent.mkdir(parents=True, exist_ok=True)
         self.configure(instead=record)
         begin = time.monotonic()

@@ -12,10 +12,27 @@ from typing import Any, TypeVar
 
 from accelform.errors import BoxDamaged
 from accelform.targets.edge.layout import Layout, write_atomically
+from accelform_runtime.settings import LOOPBACK, Serving, settings_of
 
 SCHEMA = 1
 
 Parsed = TypeVar("Parsed")
+
+_DEFAULTS = {row.name: row.default for row in settings_of(Serving)}
+_FIRST = (
+    "listen_address",
+    "port",
+    "auth_enabled",
+    "scoring_timeout_ms",
+    "max_request_wait_time_ms",
+    "replica_max_concurrent_requests",
+    "drain_seconds",
+    "threads",
+)
+"""Settings that every record has ever had; the others count once they are used."""
+_EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}
+_NAMED_AT_FIRST = {"replica_max_concurrent_requests": "max_queue"}
+_NAMED_NOW = {then: now for now, then in _NAMED_AT_FIRST.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,56 +58,77 @@ class BoxRecord:
 class Release:
     """Everything that decides how the server process runs; another release means another process.
 
-    Fields with a default came later: records without them are read as if they had it.
+    In a record `serving` is no object of its own: its settings stand beside the rest, those that came later only where
+    they are used.
     """
 
     image_location: str
     image_digest: str
     fpga: int
-    listen_address: str
-    port: int
-    auth_enabled: bool
-    scoring_timeout_ms: int
-    max_request_wait_time_ms: int
-    max_queue: int
-    drain_seconds: float
-    threads: int
     keys_slot: str
-    token_auth_enabled: bool = False
+    serving: Serving
     ssl_enabled: bool = False
     ssl_client_ca: bool = False
-    http_enabled: bool = False
-    http_port: int = 0
-    metrics_open: bool = False
-    engine: str = "auto"
-    strict_model_spec: bool = False
-    model_root: str = ""
-    lame_duck_seconds: float = 0.0
-    otlp_endpoint: str = ""
 
     @property
     def ports(self) -> tuple[int, ...]:
         """Every TCP port that the server listens on."""
-        return (self.port, self.http_port) if self.http_enabled else (self.port,)
+        serving = self.serving
+        return (serving.port, serving.http_port) if serving.http_enabled else (serving.port,)
+
+    @property
+    def http_port(self) -> int:
+        """The TCP port of HTTP, 0 where it is off."""
+        return self.serving.http_port if self.serving.http_enabled else 0
+
+    @property
+    def listens_everywhere(self) -> bool:
+        """Whether calls may come in at any address of the machine."""
+        return self.serving.listen_address in _EVERYWHERE
+
+    @property
+    def host(self) -> str:
+        """An address of this machine at which the server can be asked."""
+        return _EVERYWHERE.get(self.serving.listen_address, self.serving.listen_address)
 
     @property
     def stop_seconds(self) -> float:
         """How long the server may take to stop when it is asked to."""
-        return self.lame_duck_seconds + self.drain_seconds
+        return self.serving.lame_duck_seconds + self.serving.drain_seconds
 
     @property
     def fingerprint(self) -> str:
-        """Names the release among those of its service; a field that came later counts once it is used."""
-        values = dataclasses.asdict(self)
-        for row in dataclasses.fields(self):
-            if values[row.name] == row.default:
-                del values[row.name]
+        """Names the release among those of its service, as every version of this library does."""
+        values = self.flat()
+        if self.http_port:
+            values["http_port"] = self.http_port
+        values = {_NAMED_AT_FIRST.get(name, name): value for name, value in values.items()}
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def same_process(self, other: Release) -> bool:
         """Whether only the slot of the files that say who may call could differ."""
         return dataclasses.replace(self, keys_slot=other.keys_slot) == other
+
+    def flat(self) -> dict[str, Any]:
+        """The release by the names that a record has."""
+        values = {row.name: getattr(self, row.name) for row in dataclasses.fields(self) if row.name != "serving"}
+        values |= dataclasses.asdict(self.serving)
+        defaults = {**_DEFAULTS, "ssl_enabled": False, "ssl_client_ca": False}
+        return {
+            name: value
+            for name, value in values.items()
+            if name in _FIRST or name not in defaults or value != defaults[name]
+        }
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Release:
+        """The release that a record has. Raises TypeError where it has what no release has."""
+        now = {_NAMED_NOW.get(name, name): value for name, value in values.items()}
+        if not now.get("http_enabled"):
+            now.pop("http_port", None)
+        serving = {name: now.pop(name) for name in _DEFAULTS if name in now}
+        return cls(serving=Serving(**serving), **now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +171,9 @@ def read_service(layout: Layout, name: str) -> ServiceRecord | None:
         return None
 
     def parse() -> ServiceRecord:
-        release = Release(**values.pop("release"))
+        release = Release.of(values.pop("release"))
         previous = values.pop("previous")
-        return ServiceRecord(release=release, previous=Release(**previous) if previous else None, **values)
+        return ServiceRecord(release=release, previous=Release.of(previous) if previous else None, **values)
 
     return _parse(path, parse)
 
@@ -154,7 +192,8 @@ def read_services(layout: Layout) -> list[ServiceRecord]:
 
 
 def _write(path: Path, record: BoxRecord | ServiceRecord) -> None:
-    values = {"schema": SCHEMA, **dataclasses.asdict(record)}
+    values = {"schema": SCHEMA, **{row.name: getattr(record, row.name) for row in dataclasses.fields(record)}}
+    values = {name: value.flat() if isinstance(value, Release) else value for name, value in values.items()}
     write_atomically(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 

@@ -9,6 +9,8 @@ from typing import Literal
 
 from accelform.errors import InvalidServiceSpec
 from accelform_runtime.keys import key_problem
+from accelform_runtime.settings import Serving, settings_of
+from accelform_runtime.settings import problems as setting_problems
 
 ServiceStatus = Literal["Healthy", "Unhealthy", "Transitioning", "Failed"]
 ProvisioningState = Literal["Succeeded", "Failed"]
@@ -31,70 +33,47 @@ class TlsFiles:
 class ServiceSpec:
     """The wished service. All problems are raised together, as InvalidServiceSpec.
 
-    `keys` are kept as salted hashes only; `probe_token`, kept nowhere, has to be taken by the service;
-    `num_replicas` must be 1 (`planning.capacity_problem` says why); `max_queue` counts calls running and waiting;
-    `threads` 0 means as many as the machine allows.
+    `serving` is what its server obeys. `keys` are kept as salted hashes only; `probe_token`, kept nowhere, has to be
+    taken by the service; `num_replicas` must be 1 (`planning.capacity_problem` says why).
     """
 
     name: str
     owner: str
     image_location: str
     image_digest: str
-    port: int
-    listen_address: str = "127.0.0.1"
-    auth_enabled: bool = True
+    serving: Serving
     keys: tuple[str, ...] = field(default=(), repr=False)
-    token_auth_enabled: bool = False
     token_public_keys: tuple[str, ...] = ()
     probe_token: str = field(default="", repr=False)
     tls: TlsFiles | None = None
     ssl_cname: str = ""
-    http_enabled: bool = False
-    http_port: int = 8501
-    metrics_open: bool = False
-    engine: str = "auto"
-    strict_model_spec: bool = False
-    model_root: str = ""
-    otlp_endpoint: str = ""
     num_replicas: int = 1
-    scoring_timeout_ms: int = 60_000
-    max_request_wait_time_ms: int = 500
-    max_queue: int = 16
-    lame_duck_seconds: float = 0.0
-    drain_seconds: float = 5.0
-    threads: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def probe_keys(self) -> tuple[str, ...]:
         """Keys or tokens that a call may have, to see whether the service takes them."""
-        if self.auth_enabled:
+        if self.serving.auth_enabled:
             return self.keys
-        return (self.probe_token,) if self.token_auth_enabled and self.probe_token else ()
+        return (self.probe_token,) if self.serving.token_auth_enabled and self.probe_token else ()
 
     def __post_init__(self) -> None:
+        serving = self.serving
         checks = {
             "name must be 2 to 63 lower case letters, digits or '-'": re.fullmatch(SERVICE_NAME, self.name),
             "owner must not be empty": self.owner,
             "image_digest must be sha256:<64 hex digits>": re.fullmatch(IMAGE_DIGEST, self.image_digest),
-            "port must be between 1 and 65535": 1 <= self.port <= 65535,
-            "listen_address must be 127.0.0.1 or 0.0.0.0": self.listen_address in ("127.0.0.1", "0.0.0.0"),
-            "auth_enabled needs at least one key": self.keys or not self.auth_enabled,
-            "token_auth_enabled needs at least one public key": self.token_public_keys or not self.token_auth_enabled,
+            "auth_enabled needs at least one key": self.keys or not serving.auth_enabled,
+            "token_auth_enabled needs at least one public key": self.token_public_keys
+            or not serving.token_auth_enabled,
             "auth_enabled and token_auth_enabled exclude each other": not (
-                self.auth_enabled and self.token_auth_enabled
+                serving.auth_enabled and serving.token_auth_enabled
             ),
-            "http_port must be between 1 and 65535": 1 <= self.http_port <= 65535,
-            "http_port must be another one than port": not self.http_enabled or self.http_port != self.port,
-            "lame_duck_seconds must be between 0 and 600": 0 <= self.lame_duck_seconds <= 600,
+            "http_port must be another one than port": not serving.http_enabled or serving.http_port != serving.port,
             "num_replicas must be above 0": self.num_replicas > 0,
-            "scoring_timeout_ms must be above 0": self.scoring_timeout_ms > 0,
-            "max_request_wait_time_ms must be above 0": self.max_request_wait_time_ms > 0,
-            "max_queue must be above 0": self.max_queue > 0,
-            "drain_seconds must be between 0 and 600": 0 <= self.drain_seconds <= 600,
-            "threads must not be negative": self.threads >= 0,
         }
         problems = [rule for rule, holds in checks.items() if not holds]
+        problems += setting_problems(settings_of(Serving), vars(serving)).values()
         problems += [problem for key in self.keys if (problem := key_problem(key))]
         if problems:
             raise InvalidServiceSpec(f"service {self.name!r} cannot be deployed: {'; '.join(problems)}")

@@ -88,7 +88,7 @@ def state_of(layout: Layout, supervision: Supervision, record: ServiceRecord) ->
     state, reason = _judge(layout, supervision, record, info)
     release = record.release
     access = AccessFiles.of(layout, record.name, release)
-    host = record.ssl_cname or ("127.0.0.1" if release.listen_address == "127.0.0.1" else _host_name())
+    host = record.ssl_cname or (_host_name() if release.listens_everywhere else release.host)
     places = [serving.address(host, port, ssl_enabled=release.ssl_enabled) for port in release.ports]
     return ServiceState(
         name=record.name,
@@ -96,9 +96,9 @@ def state_of(layout: Layout, supervision: Supervision, record: ServiceRecord) ->
         state=state,
         reason=reason,
         fpga=release.fpga,
-        port=release.port,
+        port=release.serving.port,
         scoring_uri=places[0],
-        http_uri=places[1] if release.http_enabled else "",
+        http_uri=places[1] if release.serving.http_enabled else "",
         ssl_cert_expires=access.expires(),
         image_location=release.image_location,
         image_digest=release.image_digest,

@@ -338,7 +338,7 @@ ROWS = (
         "no bound without batching; with it UNAVAILABLE when its queue is full",
         "batching/batching_session.cc",
         ours="RESOURCE_EXHAUSTED",
-        why="waiting for a busy FPGA is bounded by max_queue, so that a caller may go elsewhere at once",
+        why="a busy FPGA holds replica_max_concurrent_requests calls, so that a caller may go elsewhere at once",
         server="narrow",
         request=request(inputs={"images": strings(image(255))}),
         copies=8,
