@@ -38,8 +38,8 @@ _WIDTH: Final = 120
 def front_settings(_: str) -> str:
     """What Go reads of service.json."""
     fields = "".join(
-        f"\t// {_go_name(row.name)} is: {row.sentence}.\n"
-        f'\t{_go_name(row.name)} {_GO_TYPES[row.kind]} `json:"{row.name}"`\n'
+        f"\t// {go_name(row.name)} is: {row.sentence}.\n"
+        f'\t{go_name(row.name)} {_GO_TYPES[row.kind]} `json:"{row.name}"`\n'
         for row in settings_of(ServiceConfig)
     )
     return (
@@ -165,7 +165,8 @@ def _content(name: str) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _go_name(name: str) -> str:
+def go_name(name: str) -> str:
+    """The name that a setting has in Go."""
     return "".join(_GO_WORDS.get(word, word.capitalize()) for word in name.split("_"))
 
 

@@ -25,6 +25,7 @@ from tests.support.waiting import wait_for
 from accelform.targets.edge import EdgeBox, ServiceSpec
 from accelform.targets.edge import processes as box_processes
 from accelform.targets.edge.layout import Layout
+from accelform_runtime.settings import Serving, names_of
 
 OWNER = "project/stack/box"
 SERVICE_OWNER = "project/stack/service"
@@ -106,12 +107,13 @@ class Bench:
         )
 
     def spec(self, image, *, port, name="digits", owner=SERVICE_OWNER, **settings) -> ServiceSpec:
+        obeyed = {known: settings.pop(known) for known in names_of(Serving) if known in settings}
         return ServiceSpec(
             name=name,
             owner=owner,
             image_location=f"file:///store/images/{image.label}@{image.digest}",
             image_digest=image.digest,
-            port=port,
+            serving=Serving(**{"port": port, "auth_enabled": True, **obeyed}),
             **{"keys": ("first-key-first-key", "second-key-second-key"), **settings},
         )
 
