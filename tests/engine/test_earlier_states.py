@@ -62,7 +62,7 @@ def test_a_state_of_before_shows_no_change(project: Project, recorded: str, conf
 def _as_before(resource: dict[str, Any], former: list[dict[str, Any]]) -> dict[str, Any]:
     """A resource with the inputs and outputs that it had then."""
     (then,) = [row for row in former if row["urn"] == resource["urn"]]
-    kept = {
+    kept: dict[str, Any] = {
         part: {name: value for name, value in resource[part].items() if name in then[part]}
         for part in ("inputs", "outputs")
         if part in resource and part in then
