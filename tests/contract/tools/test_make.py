@@ -45,7 +45,7 @@ def test_every_target_can_be_planned() -> None:
         "bench",
         "lock",
         "proto",
-        "docs",
+        "generate",
         "clean",
         "help",
         "audit",

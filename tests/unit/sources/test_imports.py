@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from accelform import kept
 from accelform.errors import UserError
+from accelform.kept import imports_folder
 from accelform.sources import imports
 from accelform.sources.importer.job import MODEL_FILE, Facts
 from accelform.sources.process import Limits
@@ -44,7 +44,7 @@ def bring(name: str, outputs: list[str] | None = None, **which: Any) -> imports.
 
 
 def kept() -> list[Path]:
-    return [path for path in kept.imports_folder().iterdir() if path.is_dir()]
+    return [path for path in imports_folder().iterdir() if path.is_dir()]
 
 
 def test_an_import_is_made_once(made: list[str]) -> None:
@@ -85,7 +85,7 @@ def test_the_folder_is_private(made: list[str]) -> None:
     folder = bring("a").folder
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE(kept.imports_folder().stat().st_mode) == 0o700
+    assert stat.S_IMODE(imports_folder().stat().st_mode) == 0o700
 
 
 def test_limits_have_units_and_are_checked() -> None:
