@@ -209,7 +209,12 @@ def _declared(row: Setting) -> str:
 def _schema_of(row: Setting) -> dict[str, Any]:
     if row.secret:
         return {"description": _capital(row.sentence), "type": "object", "properties": {"secure": {"type": "string"}}}
-    found: dict[str, Any] = {"description": _capital(row.sentence), "type": _SCHEMA_TYPES.get(row.kind, row.kind)}
+    kind = _SCHEMA_TYPES.get(row.kind, row.kind)
+    # `pulumi config set` writes every value as a text.
+    found: dict[str, Any] = {
+        "description": _capital(row.sentence),
+        "type": kind if row.kind in ("string", "map", "list") else [kind, "string"],
+    }
     if row.choices:
         found["enum"] = list(row.choices)
     if row.kind in ("integer", "number"):

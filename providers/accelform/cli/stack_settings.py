@@ -10,6 +10,10 @@ from typing import Any
 
 from accelform import project
 from accelform.errors import StackUnreadable
+from accelform.plans.spelling import unknown_settings
+
+SCHEMA_FILE = "schema.json"
+"""Written beside the stacks' files by `make generate`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +57,25 @@ def read(stack: str, *, root: Path | None = None) -> StackSettings:
         raise StackUnreadable(f"there is no stack {stack!r} in {place}; it has {', '.join(there) or 'none'}")
     declared = head.get("config") or {}
     values = {key: row["default"] for key, row in declared.items() if isinstance(row, Mapping) and "default" in row}
-    for key, value in (_yaml(path).get("config") or {}).items():
+    given = _yaml(path).get("config") or {}
+    if strange := unknown_settings(
+        map(str, given), project=name, known=_known(place) or {str(key).rpartition(":")[2] for key in given}
+    ):
+        raise StackUnreadable(f"stack {stack!r}: {'; '.join(strange)}")
+    for key, value in given.items():
         scope, _, plain = str(key).rpartition(":")
         if scope in ("", name) and not (isinstance(value, Mapping) and "secure" in value):
             values[plain] = value
     return StackSettings(project=name, stack=stack, values=values)
+
+
+def _known(place: Path) -> set[str]:
+    """The settings that the schema beside the stacks' files declares, as an editor reads it; none without one."""
+    try:
+        schema = json.loads((place / SCHEMA_FILE).read_text(encoding="utf-8"))
+        return {key.partition(":")[2] for key in schema["properties"]["config"]["properties"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:

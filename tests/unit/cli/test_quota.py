@@ -10,6 +10,7 @@ import pytest
 
 from accelform.cli.main import main
 
+SCHEMA = (Path(__file__).parents[3] / "stacks" / "schema.json").read_text(encoding="utf-8")
 PROJECT = (Path(__file__).parents[3] / "Pulumi.yaml").read_text(encoding="utf-8")
 
 
@@ -17,6 +18,7 @@ PROJECT = (Path(__file__).parents[3] / "Pulumi.yaml").read_text(encoding="utf-8"
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "Pulumi.yaml").write_text(PROJECT)
     (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "schema.json").write_text(SCHEMA)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-kubeconfig"))
     return tmp_path
@@ -127,3 +129,14 @@ def test_encrypted_settings_are_left_alone(project: Path) -> None:
     stack(project, target="kubernetes", primary_key={"secure": "v1:abc"})
 
     assert main(["quota", "--stack", "test"]) == 0
+
+
+def test_a_setting_that_nobody_reads_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt setting would count as left out: it is named, with the one that was meant; without a schema not."""
+    stack(project, target="kubernetes", location="westus2", agent_cuont=3)
+
+    assert main(["quota", "--stack", "test"]) == 2
+    assert "there is no setting 'agent_cuont'; did you mean 'agent_count'?" in capsys.readouterr().err
+
+    (project / "stacks" / "schema.json").unlink()
+    assert main(["quota", "--stack", "test"]) != 2
