@@ -58,9 +58,8 @@ def read(stack: str, *, root: Path | None = None) -> StackSettings:
     declared = head.get("config") or {}
     values = {key: row["default"] for key, row in declared.items() if isinstance(row, Mapping) and "default" in row}
     given = _yaml(path).get("config") or {}
-    if strange := unknown_settings(
-        map(str, given), project=name, known=_known(place) or {str(key).rpartition(":")[2] for key in given}
-    ):
+    known = _known(place) or {str(key).rpartition(":")[2] for key in given}
+    if strange := unknown_settings(map(str, given), project=name, known=known):
         raise StackUnreadable(f"stack {stack!r}: {'; '.join(strange)}")
     for key, value in given.items():
         scope, _, plain = str(key).rpartition(":")
