@@ -67,7 +67,8 @@ def own(start, model_root):
     return start(
         model_folder=model_root / "digits" / "3",
         model_root=str(model_root),
-        initial_delay_seconds=10.0,
+        initial_delay_seconds=120.0,
+        drain_seconds=600.0,
         replica_max_concurrent_requests=41,
     )
 

@@ -241,7 +241,7 @@ class Service:
     def events(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.log() if line["event"] == event]
 
-    def terminate(self, timeout: float = 20.0) -> int:
+    def terminate(self, timeout: float = 180.0) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
 

@@ -35,10 +35,13 @@ def test_modelled_queue_follows_arrivals(start, image, request_of):
     own = start()
     quick = request_of(*[image(0)] * 1000)
 
-    calls = [own.begin(quick) for _ in range(2)]
-    queues = sorted(float(dict(call.trailing_metadata())["x-accelform-fpga-queue-ms"]) for call in calls)
+    for _ in range(20):  # where the second call comes once the first one's modelled time is over, it waits for nothing
+        calls = [own.begin(quick) for _ in range(2)]
+        queues = sorted(float(dict(call.trailing_metadata())["x-accelform-fpga-queue-ms"]) for call in calls)
+        assert queues[0] == 0
+        if queues[1]:
+            break
 
-    assert queues[0] == 0
     assert 0 < queues[1] <= 1000 * 1.53
 
 
