@@ -66,7 +66,7 @@ def test_a_flood(target, question, name):
         assert asks_health(target)
         if name in CUT:
             attacker.end(10)
-        beside.wait(5)
+        beside.wait(180)
 
     beside.check()
     wait_for(lambda: front(target).busy_share(0.3) < 0.5, "a front that has nothing to do")
@@ -158,6 +158,6 @@ def test_replies_that_nobody_reads(target, http_port, question):
         assert asks_health(target)
         wait_for(lambda: not door.value("accelform_queue_depth"), "an empty queue", 10)
         with Beside(target, question) as beside:
-            beside.wait(5)
+            beside.wait(180)
 
     beside.check()

@@ -72,7 +72,7 @@ def test_calls_that_do_no_work_are_slowed(target, question):
             calls = [connection.head(PREDICT, flags=WHOLE)[1] for _ in range(50)]
             connection.send(b"".join(calls))
             assert {connection.next_outcome().status for _ in calls} == {UNAUTHENTICATED}
-        beside.wait(5)
+        beside.wait(180)
 
     assert time.monotonic() - begun > 3
     beside.check()
@@ -118,7 +118,7 @@ def test_messages_under_way_have_a_budget(target, question):
             attacker.send(data_of(stream, MEBIBYTE))
         assert attacker.next_outcome().status == RESOURCE_EXHAUSTED
         assert asks_health(target)
-        beside.wait(20)
+        beside.wait(180)
 
     beside.check()
 

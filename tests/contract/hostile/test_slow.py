@@ -102,7 +102,7 @@ def test_headers_that_do_not_end(target, question):
             attacker = stack.enter_context(RawConnection(target.port))
             attacker.send(frame(Kind.HEADERS, Flag.END_STREAM, 1, BLOCK))
         assert asks_health(target)
-        beside.wait(20)
+        beside.wait(180)
 
     beside.check()
 
@@ -121,7 +121,7 @@ def test_half_open_connections(target, http_port, question):
                 with socket.create_connection(("127.0.0.1", port), timeout=5) as attacker:
                     attacker.sendall(data)
                     attacker.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # closes with RST
-        beside.wait(5)
+        beside.wait(180)
 
     beside.check()
 
@@ -145,7 +145,7 @@ def test_connections_that_do_nothing(target, http_port, question):
             for _ in range(5):
                 assert asks_health(target)
             assert SideDoor(http_port).value("accelform_connections") <= SHARE + 20
-            beside.wait(20)
+            beside.wait(180)
             assert process.files() - files <= SHARE + 20
         beside.check()
 

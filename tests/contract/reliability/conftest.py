@@ -177,7 +177,7 @@ def launched(tmp_path: Path, bundle: Path) -> Iterator[Callable[..., Service]]:
             channel.close()
         if each.process.poll() is None:
             each.process.kill()
-        each.process.wait(10)
+        each.process.wait(180)
 
 
 @pytest.fixture

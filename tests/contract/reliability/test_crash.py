@@ -160,7 +160,7 @@ def test_while_loading_at_the_start(start, told, eventually, how):
     if how == "segfault":
         os.kill(worker, signal.SIGCONT)
 
-    assert own.process.wait(10) == 1
+    assert own.process.wait(180) == 1
 
     (line,) = told(own, "error")
     assert line["exit_code"] == 1

@@ -59,7 +59,7 @@ def test_a_check_says_so(launched, model):
     good = sha256(model)
     own = launched(model=model, env=of_image(good))
     own.process.kill()
-    own.process.wait(20)
+    own.process.wait(180)
     exchange_labels(model)
     words = ["--model-dir", str(model), "--config", str(own.folder / "service.json"), "--check"]
 

@@ -36,7 +36,7 @@ def test_a_server_that_is_being_imported(launched, tmp_path, eventually, told, n
 
     own.process.send_signal(number)
 
-    assert own.process.wait(20) == 0
+    assert own.process.wait(180) == 0
     assert [line["event"] for line in own.log()] == ["stopped"]
 
 
@@ -62,7 +62,7 @@ def test_a_check_that_is_ended(launched, tmp_path, bundle, eventually, number):
     """A check, which is for people, ends by the signal and without a traceback."""
     own = launched(env=blocked(tmp_path / "hook", "argparse"))
     own.process.kill()
-    own.process.wait(20)
+    own.process.wait(180)
     (tmp_path / "hook" / "reached").unlink(missing_ok=True)
     words = ["--model-dir", str(bundle), "--config", str(own.folder / "service.json"), "--check"]
     process = subprocess.Popen(
@@ -90,7 +90,7 @@ def test_a_worker_that_is_being_imported(launched, tmp_path, eventually, number)
     assert children(own.process.pid) == [worker]
     own.process.send_signal(number)
 
-    assert own.process.wait(20) == 0
+    assert own.process.wait(180) == 0
     eventually(lambda: is_gone(worker), "the worker's end")
     assert "Traceback" not in own.log_path.read_text()
     assert own.events("stopped")

@@ -85,7 +85,7 @@ def test_a_broken_model_does_not_start(start, model_root, told, fault):
 
     own = start(ready=False, model_folder=folder)
 
-    assert own.process.wait(20) == 2
+    assert own.process.wait(180) == 2
     (line,) = told(own, "error")
     assert line["kind"] == "BundleInvalid"
     assert "model" in line["message"]

@@ -126,7 +126,7 @@ def test_open_keys(launched, of_nobody, secret, tmp_path, mode):
 
     own = launched(*as_nobody(of_nobody), folder=of_nobody, model=of_nobody / "model", **settings(secret))
 
-    assert own.process.wait(20) == 2
+    assert own.process.wait(180) == 2
     (line,) = own.events("error")
     assert f"mode {mode:04o}" in line["message"]
     assert "defaultMode 0440" in line["message"]

@@ -148,7 +148,7 @@ def test_read_only_place_of_the_lock(launched, tmp_path, told):
     elsewhere.mkdir()
     own = launched("unshare", "-m", "sh", "-c", BARE, "sh", str(elsewhere), folder=folder)
 
-    assert own.process.wait(20) == 2
+    assert own.process.wait(180) == 2
     (line,) = told(own, "error")
     assert line["kind"] == "ConfigInvalid"
     assert "device_lock_file" in line["message"]
@@ -169,7 +169,7 @@ def test_without_root(launched, of_nobody, image, request_of, eventually, told):
     closed = of_nobody / "closed.json"
     prefix = as_nobody(of_nobody, f"cp {of_nobody}/keys.json {closed}; chmod 600 {closed}")
     own = launched(*prefix, folder=of_nobody, model=of_nobody / "model", keys_file=str(closed))
-    assert own.process.wait(20) == 2
+    assert own.process.wait(180) == 2
     assert told(own, "error")[-1]["kind"] == "KeyFileInvalid"
 
 

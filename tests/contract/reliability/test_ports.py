@@ -20,7 +20,7 @@ def test_taken_ports(start, told, taken):
 
         own = start(ready=False, http_enabled=True, **ports)
 
-        assert own.process.wait(20) == 2
+        assert own.process.wait(180) == 2
     (line,) = told(own, "error")
     assert line["kind"] == "AddressUnavailable"
     assert f"127.0.0.1:{port}" in line["message"]
@@ -37,7 +37,7 @@ def test_taken_by_another_server(start, told, image, request_of):
     http = told(first, "listening_http")[0]["port"]
     for ports in ({"port": first.port}, {"port": 0, "http_port": http, "http_enabled": True}):
         second = start(ready=False, **ports)
-        assert second.process.wait(20) == 2
+        assert second.process.wait(180) == 2
         assert children(second.process.pid) == []
 
     assert first.predict(request_of(image()))[0].outputs

@@ -181,7 +181,7 @@ def test_http_connections(start, image, eventually):
     eventually(lambda: own.events("draining"), "the drain")
     assert ask() == (200, "close")
     assert ask() == (200, "close")  # on a new connection
-    assert own.process.wait(10) == 0
+    assert own.process.wait(180) == 0
     connection.close()
 
 
@@ -214,7 +214,7 @@ def test_first_process(launched, eventually, bundle, tmp_path, moment):
 
     os.kill(first, signal.SIGTERM)
 
-    assert own.process.wait(20) == 0
+    assert own.process.wait(180) == 0
     assert own.events("stopped")
 
 

@@ -328,7 +328,7 @@ def started() -> Iterator[Callable[[Path, Path, dict[str, Any]], Service]]:
             channel.close()
         if service.process.poll() is None:
             service.process.kill()
-        service.process.wait(10)
+        service.process.wait(180)
 
 
 @pytest.fixture

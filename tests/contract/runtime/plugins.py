@@ -90,7 +90,7 @@ def node() -> Iterator[Node]:
         for plugin in made.plugins:
             if plugin.process.poll() is None:
                 plugin.process.kill()
-            plugin.process.wait(10)
+            plugin.process.wait(180)
         kubelet.stop()
 
 

@@ -67,7 +67,7 @@ def test_fault_of_before(node, in_pod, cluster, pod_resources, eventually):
     """A pod that holds an FPGA which broke while no plugin ran is deleted when one starts."""
     in_pod().process.terminate()
     pod_resources.holders = {("digits", "digits-1"): (RESOURCE, ["fpga-1"])}
-    node.plugins[0].process.wait(10)
+    node.plugins[0].process.wait(180)
     node.fault("fpga-1", "broken")
 
     in_pod()
@@ -146,7 +146,7 @@ def test_without_api_server(node, known, in_pod, cluster, pod_resources, eventua
     (line,) = eventually(lambda: plugin.events("trouble"), "the log line")
     assert "KUBERNETES_SERVICE_HOST" in line["message"]
     plugin.process.terminate()
-    plugin.process.wait(10)
+    plugin.process.wait(180)
 
     with changed(node.folder / "account" / "token", "of somebody else"):
         plugin = in_pod()
@@ -154,7 +154,7 @@ def test_without_api_server(node, known, in_pod, cluster, pod_resources, eventua
         assert "401" in line["message"]
         assert "somebody else" not in json.dumps(line)
     plugin.process.terminate()
-    plugin.process.wait(10)
+    plugin.process.wait(180)
 
     plugin = in_pod("--pod-resources-socket", str(node.folder / "nothing.sock"))
     (line,) = eventually(lambda: plugin.events("trouble"), "the log line")
@@ -177,7 +177,7 @@ def test_commands(node, known, eventually):
     assert table[-1].split(maxsplit=3) == ["fpga-10", "Unhealthy", "-", "over 80 C"]
 
     plugin.process.terminate()
-    plugin.process.wait(10)
+    plugin.process.wait(180)
     assert node.command("fault", "fpga-2").returncode == 0
     assert node.command("heal", "fpga-10").returncode == 0
     assert node.command("heal", "fpga-10").returncode == 0

@@ -141,7 +141,7 @@ def test_survives_a_restart(start, image):
     with PredictionClient(first.address, access_token=PRIMARY) as client:
         client.score_image(image())
         first.process.kill()
-        first.process.wait(10)
+        first.process.wait(180)
         start(port=first.port)
 
         assert client.score_image(image(), timeout_seconds=20).array.shape == (1, 10)

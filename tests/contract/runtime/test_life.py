@@ -102,7 +102,7 @@ def test_killed_resident_frees_the_fpga(start):
     """After kill -9 the next server takes the FPGA, whatever the lock file still says."""
     first = start(name="first-service")
     first.process.kill()
-    first.process.wait(10)
+    first.process.wait(180)
 
     second = start(name="second-service", device_lock_file=str(first.folder / "fpga.json"))
 

@@ -152,7 +152,7 @@ def test_loading_restarting_draining(probed, eventually, image, request_of):
         except grpc.RpcError:
             break  # the call is answered and the process about to leave
     assert call.code() is StatusCode.OK
-    assert probes.service.process.wait(20) == 0
+    assert probes.service.process.wait(180) == 0
 
 
 def test_stuck_for_good(probed, bundle, tmp_path, eventually):
@@ -183,7 +183,7 @@ def test_taken_port(start, eventually):
 
     second = start(ready=False, health_port=first.port)
 
-    assert second.process.wait(20) == 2
+    assert second.process.wait(180) == 2
     (line,) = second.events("error")
     assert line["kind"] == "AddressUnavailable"
     assert f"127.0.0.1:{first.port}" in line["message"]
