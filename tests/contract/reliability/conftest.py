@@ -155,6 +155,8 @@ def launched(tmp_path: Path, bundle: Path) -> Iterator[Callable[..., Service]]:
             "keys_file": str(folder / "keys.json"),
             "device_lock_file": str(folder / "fpga.json"),
             "threads": 1,
+            "max_request_wait_time_ms": 0,
+            "drain_seconds": 10.0,
             **settings,
         }
         (folder / "service.json").write_text(json.dumps(config))

@@ -309,6 +309,7 @@ def started() -> Iterator[Callable[[Path, Path, dict[str, Any]], Service]]:
             "image": "images/digits/1@sha256:abc",
             "threads": 1,
             "max_request_wait_time_ms": 0,
+            "drain_seconds": 10.0,
             **settings,
         }
         (folder / "service.json").write_text(json.dumps(config), encoding="utf-8")
