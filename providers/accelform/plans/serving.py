@@ -11,6 +11,7 @@ from typing import Any
 
 from accelform.plans.contract import Problem
 from accelform_runtime.settings import (
+    EVERYWHERE,
     LOOPBACK,
     Encryption,
     Keys,
@@ -85,8 +86,9 @@ def address(host_name: str, port: int, *, ssl_enabled: bool) -> str:
 
 
 def host(inputs: Mapping[str, Any]) -> str:
-    """The name or address that clients use for the service."""
-    return inputs.get("ssl_cname") or LOOPBACK
+    """The name or address that clients use for the service; one that listens everywhere is reached from its machine."""
+    address = inputs.get("listen_address") or LOOPBACK
+    return inputs.get("ssl_cname") or EVERYWHERE.get(address, address)
 
 
 def _taken_alone(inputs: Mapping[str, Any]) -> list[Problem]:

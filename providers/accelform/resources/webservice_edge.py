@@ -12,7 +12,7 @@ from accelform.resources import common, webservice_access
 from accelform.resources.base import Values
 from accelform.resources.versioned import find_version
 from accelform.resources.webservice_cluster_properties import CLUSTER_ONLY
-from accelform_runtime.settings import Serving, settings_of
+from accelform_runtime.settings import LOOPBACK, Serving, settings_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ _LOOKED_AT = (
     "port",
     "http_enabled",
     "http_port",
+    "listen_address",
     "target_name",
     "edge_root",
     "target_fpgas",
@@ -42,7 +43,7 @@ PROBE_TOKEN_SECONDS = 600
 def foretold(inputs: Values) -> tuple[Values, list[Problem]]:
     """What follows from the inputs and the TLS files that they name, and everything wrong with those."""
     found: Values = {"state": "Healthy"}
-    address = ("ssl_enabled", "ssl_cname")
+    address = ("ssl_enabled", "ssl_cname", "listen_address")
     found["scoring_uri"] = serving.uri(inputs, inputs["port"]) if all_known(inputs, ("port", *address)) else UNKNOWN
     found["http_uri"] = UNKNOWN
     if all_known(inputs, ("http_enabled", "http_port", *address)):
@@ -80,7 +81,13 @@ def target_problems(inputs: Values) -> list[Problem]:
     found = [(asked, capacity)]
     for key in ("port", *(["http_port"] if inputs["http_enabled"] else [])):
         problem = port_problem(
-            inputs[key], service=name, box=box, owner=owner, root=place.root, checkout=str(project.root())
+            inputs[key],
+            service=name,
+            box=box,
+            owner=owner,
+            listen_address=inputs.get("listen_address") or LOOPBACK,
+            root=place.root,
+            checkout=str(project.root()),
         )
         found.append((key, problem))
     return [Problem(property=key, reason=reason) for key, reason in found if reason]

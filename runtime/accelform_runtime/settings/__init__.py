@@ -15,6 +15,7 @@ from accelform_runtime.settings.declaring import (
 )
 from accelform_runtime.settings.service import (
     ENGINES,
+    EVERYWHERE,
     LOAD_BALANCER_TYPES,
     LOOPBACK,
     MEBIBYTE,
@@ -40,6 +41,7 @@ from accelform_runtime.settings.service import (
 __all__ = [
     "EDGE",
     "ENGINES",
+    "EVERYWHERE",
     "KUBERNETES",
     "LOAD_BALANCER_TYPES",
     "LOOPBACK",

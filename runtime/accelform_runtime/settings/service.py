@@ -16,6 +16,8 @@ from accelform_runtime.settings.declaring import EDGE, KUBERNETES, setting
 ENGINES: Final = ("auto", "onnxruntime", "native")
 MEBIBYTE: Final = 1024 * 1024
 LOOPBACK: Final = "127.0.0.1"
+EVERYWHERE: Final = {"0.0.0.0": LOOPBACK, "::": "::1"}
+"""Listen addresses that stand for all of a machine's, and where that machine then reaches itself."""
 LOAD_BALANCER_TYPES: Final = ("PublicIp", "InternalLoadBalancer", "NodePort", "ClusterIP")
 """How clients reach a service: Azure ML's two load balancers, and two ways of Kubernetes for clusters without one."""
 

@@ -58,7 +58,8 @@ def main() -> int:
     servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     try:
-        server.add_insecure_port(f"{config['listen_address']}:{config['port']}")
+        host = config["listen_address"]
+        server.add_insecure_port(f"{f'[{host}]' if ':' in host else host}:{config['port']}")
     except RuntimeError:
         say(event="error", message=f"port {config['port']} is in use")
         return 2

@@ -11,6 +11,7 @@ import socket
 import pytest
 
 from accelform.errors import BoxFull, BoxMissing, NoFpgaFree, NotOwner, PortInUse, ServiceNotReady
+from accelform.targets import calls
 from accelform.targets.edge import health
 from accelform_runtime.keys import KeyFile
 
@@ -251,3 +252,26 @@ def test_a_deploy_needs_a_box(bench, make_image, port):
     bench.box.remove("digits", "project/stack/service")
 
     assert not bench.box.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("listen_address", "host"), [("127.0.0.2", "127.0.0.2"), ("::1", "::1"), ("0.0.0.0", "127.0.0.1")]
+)
+def test_a_service_listens_where_it_is_told_to(bench, make_image, port, other_port, listen_address, host):
+    """The box asks for its health there, and nobody answers elsewhere; an address of another machine is refused."""
+    try:
+        socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    bench.provision(agent_count=2)
+
+    state = bench.deploy(make_image(), port=port, listen_address=listen_address)
+
+    assert state.state == "Healthy"
+    assert calls.connect_problem(port, host=host) is None
+    elsewhere = calls.connect_problem(port, host="127.0.0.1")
+    assert (elsewhere is None) == (host == "127.0.0.1")
+    with pytest.raises(PortInUse, match=r"cannot be opened on 203\.0\.113\.1"):
+        bench.deploy(
+            make_image("v2"), port=other_port, name="other", owner="project/stack/other", listen_address="203.0.113.1"
+        )

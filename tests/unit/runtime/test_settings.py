@@ -31,7 +31,7 @@ WIDER = {
     "secondary_key": 8,
     "http_enabled": 12,
     "http_port": 11,
-    "listen_address": 8,
+    "listen_address": 10,
     "num_replicas": 10,
     "autoscale_enabled": 7,
     "load_balancer_type": 10,

@@ -12,7 +12,8 @@ __all__ = ["Health", "Trust", "bind_problem", "check", "takes_keys"]
 
 def bind_problem(port: int, *, listen_address: str = "127.0.0.1") -> str | None:
     """Why nothing can listen on `port` now, or None. Binds without listening, so that no one notices."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    family = socket.AF_INET6 if ":" in listen_address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
         # As servers do: connections of an ended server that linger in TIME_WAIT don't block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from accelform.errors import BoxDamaged
 from accelform.targets.edge.layout import Layout, write_atomically
-from accelform_runtime.settings import LOOPBACK, Serving, settings_of
+from accelform_runtime.settings import EVERYWHERE, Serving, settings_of
 
 SCHEMA = 1
 
@@ -30,7 +30,6 @@ _FIRST = (
     "threads",
 )
 """Settings that every record has ever had; the others count once they are used."""
-_EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}
 _NAMED_AT_FIRST = {"replica_max_concurrent_requests": "max_queue"}
 _NAMED_NOW = {then: now for now, then in _NAMED_AT_FIRST.items()}
 
@@ -84,12 +83,12 @@ class Release:
     @property
     def listens_everywhere(self) -> bool:
         """Whether calls may come in at any address of the machine."""
-        return self.serving.listen_address in _EVERYWHERE
+        return self.serving.listen_address in EVERYWHERE
 
     @property
     def host(self) -> str:
         """An address of this machine at which the server can be asked."""
-        return _EVERYWHERE.get(self.serving.listen_address, self.serving.listen_address)
+        return EVERYWHERE.get(self.serving.listen_address, self.serving.listen_address)
 
     @property
     def stop_seconds(self) -> float:
