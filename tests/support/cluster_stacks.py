@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import pytest
 import trustme
-from tests.support.live_cluster import REGISTRY_VARIABLE, LiveCluster
+from tests.support.live_cluster import PREFIX, REGISTRY_VARIABLE, LiveCluster, turns_folder
 from tests.support.projects import Project
 from tests.support.waiting import wait_for
 from tools.cluster.rootfs import rootfs
@@ -123,7 +123,10 @@ def push_base_image(cluster: LiveCluster) -> str:
         pytest.skip(f"set {REGISTRY_VARIABLE} to a registry that the cluster pulls from")
     if cluster.layout is None:
         return _pushed(cluster.registry)
-    remembered = cluster.layout.folder / "base-image"
+    # Not in the cluster's own folder: what is no cluster's there keeps it from being removed.
+    folder = turns_folder(int(cluster.layout.folder.name.removeprefix(PREFIX)))
+    folder.mkdir(exist_ok=True)
+    remembered = folder / "base-image"
     with remembered.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not remembered.exists():
