@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
@@ -22,6 +21,7 @@ from typing import Any
 
 from accelform import project
 from accelform.errors import UserError
+from accelform_runtime.atomic import replace_text
 
 FOLDER_VARIABLE = "ACCELFORM_IMPORTS"
 PREFIX, SUFFIX = "kept-", ".json"
@@ -107,14 +107,7 @@ def remember(kind: str, *key: Any, found: Any) -> None:
     """Keeps plain data, whole or not at all; where that can't be, the next one reads again."""
     with contextlib.suppress(OSError):
         folder = private_folder(kept_folder())
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{PREFIX}")
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                json.dump(found, file)
-            os.replace(temporary, _file(kind, key))
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        replace_text(_file(kind, key), json.dumps(found), mode=0o600)
         _prune(folder)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelform._base.progress import Progress, silent
 from accelform.conversion.split import SplitModel, TensorInfo
 from accelform.errors import InvalidWeights, UnknownNumberFormat, UnknownTensor
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from accelform.conversion.model import BuiltModel
     from accelform_runtime.numerics.format import NumberFormat
     from accelform_runtime.timing.estimate import Estimate
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ def convert(
     number_format: str,
     input_tensors: Sequence[str] | None = None,
     output_tensors: Sequence[str] | None = None,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
 ) -> Conversion:
     """Writes a bundle of schema 3 into `output_dir`; the same arguments give the same bytes.
 
@@ -64,7 +63,7 @@ def convert(
     return Conversion(output_dir=output_dir, files=files, estimate=estimate, built=built)
 
 
-def build(split: SplitModel, *, name: str, fmt: NumberFormat, progress: Progress = lambda _: None) -> BuiltModel:
+def build(split: SplitModel, *, name: str, fmt: NumberFormat, progress: Progress = silent) -> BuiltModel:
     """The served graph and its parts in `fmt`, in memory.
 
     Raises:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from accelform._base.progress import Progress, silent
 
 if TYPE_CHECKING:
     from accelform.conversion.split import SplitModel
@@ -53,7 +55,7 @@ def deliver(
     *,
     output_dir: Path,
     wanted: Wanted,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = silent,
 ) -> Delivery:
     """Converts what `load_source` gave, compares on the calibration images, and reports; `progress` gets a line per
     step.

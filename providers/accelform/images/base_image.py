@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelform._base.progress import Progress, silent
 from accelform.errors import BaseImageUnusable
 from accelform.images import rootfs as rootfs_layer
 from accelform.images.based import PYTHON, read_base, runtime_layers
 from accelform.images.builders import Builder
-from accelform.images.building import Progress
 from accelform.images.building import build as build_image
 from accelform.images.composing import PYTHON_LABEL, RUNTIME_LABEL, SCRATCH, Base, compose
 from accelform.images.compression import SMALL, Plain, compressed
@@ -36,7 +36,7 @@ class BaseImage:
 
 
 def build(
-    rootfs: str, *, target: str, builder: Builder | None, ca_file: str = "", progress: Progress = lambda _: None
+    rootfs: str, *, target: str, builder: Builder | None, ca_file: str = "", progress: Progress = silent
 ) -> BaseImage:
     """Build on `rootfs` (a reference by digest, a folder or a tar) and push to `target` (HOST/NAME).
 

@@ -10,11 +10,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from accelform._base.progress import Progress, silent
 from accelform.errors import BuilderFailed, BuilderUnusable
 from accelform.images.context import Context
 from accelform.registry.reference import is_loopback
@@ -25,7 +26,6 @@ PROBE_SECONDS = 30
 _FIRST_WITH_BUILDX = 23
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LAST_LINES = 8
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +111,7 @@ class Builder:
         return done.stdout
 
 
-def choose(
-    wanted: str, *, options: Sequence[str], ca_file: str = "", progress: Progress = lambda _: None
-) -> Builder | None:
+def choose(wanted: str, *, options: Sequence[str], ca_file: str = "", progress: Progress = silent) -> Builder | None:
     """The builder of that name, for "auto" the first one that works here; None for "none", or where none does.
 
     Raises BuilderUnusable where the wanted one is not installed, or does not work here.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from accelform._base.progress import Progress, silent
 from accelform.faults import fault_point
 from accelform.images.composing import Composed, NewLayer
 from accelform.images.layout import Descriptor
@@ -21,7 +22,6 @@ AT_ONCE = 4
 BUILD_LOG = "build.log"
 TITLE = "org.opencontainers.image.title"
 _MEGABYTE = 1_000_000
-Progress = Callable[[str], None]
 
 
 class Destination(Protocol):
@@ -40,7 +40,7 @@ class Destination(Protocol):
         """Ends what other threads do here."""
 
 
-def build(image: Composed, destination: Destination, *, tell: Progress = lambda _: None) -> int:
+def build(image: Composed, destination: Destination, *, tell: Progress = silent) -> int:
     """Bring `image` to `destination`; how many bytes that took. Nothing is visible before all of it is there.
 
     Raises what the destination does.

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from accelform._base.progress import Progress
 from accelform.errors import StoreLocationError
 from accelform.images import layout
 from accelform.images.archive import LayerFile, tar_stream
-from accelform.images.building import BUILD_LOG, TITLE, BuildLog, Kept, Progress, build
+from accelform.images.building import BUILD_LOG, TITLE, BuildLog, Kept, build
 from accelform.images.composing import SCRATCH, Composed, NewLayer, compose, plain_layer
 from accelform.images.layout import Descriptor, ImageLocation
 from accelform.images.model_files import layer_files, model_environment

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from accelform._base.progress import Progress
 from accelform.images import layout
-from accelform.images.building import Progress
 from accelform.images.composing import Composed, NewLayer
 from accelform.images.layout import Descriptor
 from accelform.registry import Manifest, Repository

@@ -15,12 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from accelform._base.progress import Progress
 from accelform.errors import NotOwner, RegistryDenied, RegistryRefused
 from accelform.faults import fault_point
 from accelform.images import layout, runtime_layer, sbom
 from accelform.images.archive import LayerFile
 from accelform.images.based import PYTHON, read_base, runtime_layers
-from accelform.images.building import BUILD_LOG, TITLE, BuildLog, Kept, Progress, build
+from accelform.images.building import BUILD_LOG, TITLE, BuildLog, Kept, build
 from accelform.images.composing import PYTHON_LABEL, RUNTIME_LABEL, Base, Composed, NewLayer, compose
 from accelform.images.compression import FAST, Plain, compressed
 from accelform.images.model_files import model_environment

@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
+from accelform._base.progress import Progress, silent
 from accelform.errors import RegistryDenied, RegistryRefused, RegistryUnreachable, RegistryUntrusted
 from accelform.registry import credentials
 from accelform.registry.authorization import Authorizer, Scopes, denied_message
@@ -34,7 +35,6 @@ _LATER = (429, 503)
 """What may come with Retry-After (RFC 9110, RFC 6585)."""
 _TOO_LARGE = 413
 _SPEAKS_TLS = "HTTP request to an HTTPS server"
-Progress = Callable[[str], None]
 Body = bytes | Mapping[str, str] | Callable[[], Any] | None
 """A mapping is a form; a callable gives the body anew for each try."""
 
@@ -50,9 +50,7 @@ class Connection:
     largest_body_bytes: int | None = None
     """What a request may hold, once a larger one was refused."""
 
-    def __init__(
-        self, registry: str, *, ca_file: str = "", brief: bool = False, progress: Progress = lambda _: None
-    ) -> None:
+    def __init__(self, registry: str, *, ca_file: str = "", brief: bool = False, progress: Progress = silent) -> None:
         self.registry = registry
         self._seconds = (BRIEF_SECONDS, BRIEF_SECONDS) if brief else (CONNECT_SECONDS, ANSWER_SECONDS)
         self._tries = 1 if brief else len(PAUSES_SECONDS) + 1
@@ -312,9 +310,7 @@ class _Session(requests.Session):
 
 
 @contextlib.contextmanager
-def connected(
-    registry: str, *, ca_file: str, brief: bool = False, progress: Progress = lambda _: None
-) -> Iterator[Connection]:
+def connected(registry: str, *, ca_file: str, brief: bool = False, progress: Progress = silent) -> Iterator[Connection]:
     """A connection to the registry. Raises as `Connection.ping` does."""
     with Connection(registry, ca_file=ca_file, brief=brief, progress=progress) as connection:
         connection.ping()
@@ -323,7 +319,7 @@ def connected(
 
 @contextlib.contextmanager
 def connected_beside(
-    near: Connection, registry: str, *, ca_file: str, progress: Progress = lambda _: None
+    near: Connection, registry: str, *, ca_file: str, progress: Progress = silent
 ) -> Iterator[Connection]:
     """`near` itself where it leads to that registry, else a connection of its own."""
     if registry == near.registry:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 
+from accelform._base.progress import Progress, silent
 from accelform.errors import AccelformError, ImageCorrupt, RegistryRefused, RegistryUnreachable
 from accelform.registry import uploads
 from accelform.registry.authorization import scope
@@ -24,7 +25,6 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 ACCEPTED = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 MAX_DOCUMENT_BYTES = 4 << 20
 """What every registry takes as a manifest (distribution-spec, "Pushing Manifests"), and more than any needs."""
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Repository:
         A broken connection is taken up again where it broke. Raises RegistryRefused where the content has another
         digest.
         """
-        uploads.upload(self.connection, self.name, blob, progress=progress or (lambda _: None), what=what)
+        uploads.upload(self.connection, self.name, blob, progress=progress or silent, what=what)
 
     def stream_blob(self, digest: str) -> Iterator[bytes]:
         """The blob in chunks; at its end raises ImageCorrupt where its content is not what the digest says."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 
+from accelform._base.progress import Progress
 from accelform.errors import RegistryDenied, RegistryRefused, RegistryUnreachable
 from accelform.registry.authorization import Scopes, scope
 from accelform.registry.blobs import READ_BYTES, Blob, Part
@@ -30,7 +31,6 @@ _TELL_EVERY_SECONDS = 2.0
 _NO_PARTS = (400, 404, 405, 416, 501)
 """How registries answer a part that they do not take; what else is wrong shows again with the whole blob."""
 _BINARY = {"Content-Type": "application/octet-stream"}
-Progress = Callable[[str], None]
 
 
 def mount(connection: Connection, repository: str, digest: str, source: str) -> bool:

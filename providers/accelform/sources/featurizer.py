@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelform._base.progress import Progress, silent
 from accelform.conversion.split import SplitModel, TensorInfo
 from accelform.errors import InvalidWeights
 from accelform.featurizers.families import FAMILIES, IMAGE_TENSOR, INPUT_ALIAS, OUTPUT_ALIAS, Family
@@ -34,13 +35,12 @@ KIND = "featurizer"
 FRAMEWORK = "Custom"
 WHAT = "a featurizer specification"
 
-Progress = Callable[[str], None]
 
 KERAS_READING = 2
 """Changes whenever the same Keras file would give other weights; part of the identity where there is one."""
 
 
-def read_featurizer(path: Path, text: str, progress: Progress = lambda _: None) -> ModelSource:
+def read_featurizer(path: Path, text: str, progress: Progress = silent) -> ModelSource:
     """Reads a specification and looks at the files that it names; `progress` gets a line per assumption.
 
     Raises:
@@ -123,7 +123,7 @@ def open_featurizer(source: ModelSource, progress: Progress) -> SplitModel:
     )
 
 
-def load_variables(source: ModelSource, progress: Progress = lambda _: None) -> dict[str, Floats]:
+def load_variables(source: ModelSource, progress: Progress = silent) -> dict[str, Floats]:
     """Every variable of the full-width network, and the classifier's if the source has one.
 
     Raises:

@@ -13,12 +13,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from accelform._base.progress import Progress
 from accelform.errors import ImportFailed, UnknownTensor, UnsupportedModel, WeightsUnreadable
 from accelform.kept import imports_folder, private_folder
 from accelform.sources.fitting import fit_preprocess, write_test_images
@@ -33,8 +34,6 @@ MAX_KEPT_BYTES = 4 << 30
 PREPROCESS_FILE = "preprocess.json"
 KEPT_FILES = (MODEL_FILE, FACTS_FILE, PREPROCESS_FILE, LOG_FILE)
 STALE_SECONDS = 3600
-
-Progress = Callable[[str], None]
 
 
 class Which(NamedTuple):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelform._base.progress import Progress
 from accelform.conversion.split import SplitModel, TensorInfo
 from accelform.errors import InvalidFeaturizerSpec, UserError
 from accelform.featurizers.families import INPUT_ALIAS, OUTPUT_ALIAS
@@ -38,7 +39,6 @@ SHIFTING = ("Sub", "Add", "BatchNormalization", "InstanceNormalization")
 SCALING = ("Mul", "Div", "BatchNormalization", "InstanceNormalization")
 REAL = ("DT_FLOAT", "DT_HALF", "DT_DOUBLE")
 
-Progress = Callable[[str], None]
 Names = Sequence[str] | None
 
 

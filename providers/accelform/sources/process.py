@@ -7,13 +7,14 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from sys import executable
 
 from accelform import project
+from accelform._base.progress import Progress
 from accelform.errors import ImportFailed, TensorFlowMissing, UserError
 
 PYTHON_VARIABLE = "ACCELFORM_TENSORFLOW_PYTHON"
@@ -28,8 +29,6 @@ LOG_LINES_SHOWN = 5
 POLL_SECONDS = 0.2
 MAX_LOG_BYTES = 16 << 20
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT")
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelform._base.progress import Progress, silent
 from accelform.errors import UserError
 from accelform.sources.model import ModelSource
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from accelform.sources.locating import Found
 
 Names = Sequence[str] | None
-Progress = Callable[[str], None]
 
 
 def read_source(
@@ -25,7 +25,7 @@ def read_source(
     *,
     input_tensors: Sequence[str] | None = None,
     output_tensors: Sequence[str] | None = None,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
 ) -> ModelSource:
     """Identity, tensors and topology of a model, found out locally; nothing that a file carries is executed.
 
@@ -56,7 +56,7 @@ def read_source(
     return source
 
 
-def load_source(path: Path, progress: Progress = lambda _: None) -> tuple[ModelSource, SplitModel]:
+def load_source(path: Path, progress: Progress = silent) -> tuple[ModelSource, SplitModel]:
     """`read_source` and `open_source` in one: the files are looked at and hashed once, and what was read of the same
     content before is not found out again.
 
@@ -78,7 +78,7 @@ def load_source(path: Path, progress: Progress = lambda _: None) -> tuple[ModelS
 
 def open_source(
     source: ModelSource,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
     *,
     input_tensors: Sequence[str] | None = None,
     output_tensors: Sequence[str] | None = None,

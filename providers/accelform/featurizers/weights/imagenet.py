@@ -20,7 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -28,6 +28,7 @@ from typing import IO
 
 import numpy as np
 
+from accelform._base.progress import Progress
 from accelform.errors import DownloadUnavailable, WeightsUnreadable
 from accelform.featurizers.families import Checkpoint, Family
 from accelform.featurizers.weights.checkpoint_v1 import is_checkpoint_v1, read_checkpoint_v1
@@ -45,8 +46,6 @@ SLACK_BYTES = 64 << 20
 PROGRESS_STEP_BYTES = 8 << 20
 _CHUNK_BYTES = 1 << 18
 _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
-
-Progress = Callable[[str], None]
 
 
 def imagenet_weights(

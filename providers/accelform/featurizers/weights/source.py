@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelform._base.progress import Progress
 from accelform.errors import ModelSourceMissing, WeightsUnreadable
 from accelform.featurizers.families import Family
 from accelform.featurizers.spec import FileClassifier, FileWeights, ImagenetWeights, SeededClassifier, SeededWeights
@@ -21,8 +22,6 @@ FORMATS = (".npz", ".h5", ".hdf5", ".keras", ".onnx", ".ckpt", ".index")
 
 AVERAGES = "/ExponentialMovingAverage"
 """What TensorFlow 1's optimisers called them."""
-
-Progress = Callable[[str], None]
 
 
 def load(

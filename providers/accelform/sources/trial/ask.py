@@ -9,15 +9,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from accelform import errors
+from accelform._base.progress import Progress
 from accelform.errors import UnsupportedModel, UserError
 from accelform.kept import imports_folder, private_folder
 from accelform.sources.process import TIME_VARIABLE, Limits
+from accelform_runtime.atomic import replace_text
 
 TRIAL_VERSION = 2
 """Changes whenever the same file could be judged differently."""
@@ -28,7 +30,6 @@ MAX_TRIED = 1000
 CHILD = "accelform.sources.trial.run"
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 
-Progress = Callable[[str], None]
 
 _REFUSED: dict[str, UserError] = {}
 """What did not go well, by key: one preview reads the same source several times."""
@@ -134,7 +135,4 @@ def _remember(key: str, work: int | None) -> None:
     with contextlib.suppress(OSError):
         folder = private_folder(imports_folder())
         tried = dict([*_tried().items(), (key, work)][-MAX_TRIED:])
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{TRIED_FILE}-")
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            json.dump(tried, file)
-        os.replace(temporary, folder / TRIED_FILE)
+        replace_text(folder / TRIED_FILE, json.dumps(tried), mode=0o600)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from accelform._base.progress import Progress
 from accelform.errors import AccelformError, BoxFull, NoFpgaFree, NotOwner, PortInUse, ServiceNotReady
 from accelform.targets.edge import health, planning, processes, records, settings, watch
 from accelform.targets.edge.access import AccessFiles
@@ -23,7 +24,6 @@ from accelform.targets.edge.records import Release, ServiceRecord
 from accelform.targets.edge.state import BoxState, ServiceSpec
 from accelform.targets.edge.supervision import UP, Program, Supervision
 
-Progress = Callable[[str], None]
 Unpack = Callable[[Path], None]
 
 HUNG_SECONDS = 60.0
