@@ -20,10 +20,12 @@ from accelform_runtime.settings import (
     Address,
     Encryption,
     Generations,
+    OwnKeys,
     Pods,
     Rollout,
     Scaling,
     Serving,
+    again,
     problems,
     setting,
     settings_of,
@@ -142,8 +144,8 @@ class Settings(
         f"{', '.join(LOAD_BALANCER_TYPES[:-1])} or {LOAD_BALANCER_TYPES[-1]}",
         choices=LOAD_BALANCER_TYPES,
     )
-    primary_key: pulumi.Output[str] | None = setting(None, "first key; generated when left out", secret=True)
-    secondary_key: pulumi.Output[str] | None = setting(None, "second key; generated when left out", secret=True)
+    primary_key: pulumi.Output[str] | None = again(OwnKeys, "primary_key")
+    secondary_key: pulumi.Output[str] | None = again(OwnKeys, "secondary_key")
     registry_pull_config: pulumi.Output[str] | None = setting(
         None, "a Docker config.json with which the cluster's nodes pull images", secret=True
     )

@@ -24,6 +24,7 @@ def service_config(settings: Settings, *, image: str) -> ServiceConfig:
     """The settings that the server starts with. Raises ConfigInvalid where it would refuse them."""
     keys_wanted = serving.keys_wanted(vars(settings))
     tls = _access_path(TLS_FILE, wanted=settings.ssl_enabled)
+    # Of the time to load: the server gives up first, and says in its log why; then the startup probe would end it.
     obeyed = {row.name: getattr(settings, row.name) for row in settings_of(Serving) if KUBERNETES in row.targets}
     return ServiceConfig(
         **{

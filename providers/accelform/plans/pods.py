@@ -14,10 +14,11 @@ PUBLIC, INTERNAL, NODE_PORT, CLUSTER_IP = LOAD_BALANCER_TYPES
 LONGEST_NAMESPACE: Final = 63
 LONGEST_PERIOD_SECONDS: Final = 1800
 """Kubernetes' bound on how often an autoscaler's policy may act."""
+_SERVING: Final = Serving()
 _DECLARED: Final = (*settings_of(Address), *settings_of(Pods))
 DEFAULTS: Final[Mapping[str, Any]] = {
     **{row.name: row.default for row in _DECLARED if not row.is_empty_by_default},
-    "initial_delay_seconds": Serving().initial_delay_seconds,
+    "initial_delay_seconds": _SERVING.initial_delay_seconds,
 }
 """What is filled in for a service in a cluster."""
 _RESERVED_NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -67,7 +68,7 @@ def _place(inputs: Mapping[str, Any]) -> list[Problem]:
     found += [
         Problem(property=name, reason=f"{name} is {why}, so leave it out")
         for name, why in _OF_BOXES.items()
-        if inputs.get(name) and inputs[name] != getattr(Serving(), name)
+        if inputs.get(name) and inputs[name] != getattr(_SERVING, name)
     ]
     return found
 

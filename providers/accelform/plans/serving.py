@@ -12,7 +12,6 @@ from typing import Any
 from accelform.plans.contract import Problem
 from accelform_runtime.settings import (
     EVERYWHERE,
-    LOOPBACK,
     Encryption,
     Keys,
     Rollout,
@@ -87,8 +86,13 @@ def address(host_name: str, port: int, *, ssl_enabled: bool) -> str:
 
 def host(inputs: Mapping[str, Any]) -> str:
     """The name or address that clients use for the service; one that listens everywhere is reached from its machine."""
-    address = inputs.get("listen_address") or LOOPBACK
+    address = listen_address(inputs)
     return inputs.get("ssl_cname") or EVERYWHERE.get(address, address)
+
+
+def listen_address(inputs: Mapping[str, Any]) -> str:
+    """The address that a service on an edge box listens at."""
+    return inputs.get("listen_address") or _DEFAULTS.listen_address
 
 
 def _taken_alone(inputs: Mapping[str, Any]) -> list[Problem]:

@@ -5,7 +5,36 @@ from typing import TypedDict
 from pulumi import Input
 
 
-class ServiceSettings(TypedDict, total=False):
+class AccessSettings(TypedDict, total=False):
+    """What a ServiceAccess takes."""
+
+    auth_enabled: Input[bool] | None
+    """Whether calls need a key; default true, with token_auth_enabled false."""
+    token_auth_enabled: Input[bool] | None
+    """Whether calls need a signed token that expires; excludes auth_enabled."""
+    primary_key: Input[str] | None
+    """First key; generated when left out."""
+    secondary_key: Input[str] | None
+    """Second key; generated when left out."""
+    primary_key_generation: Input[int] | None
+    """Another number generates another first key; the second stays valid."""
+    secondary_key_generation: Input[int] | None
+    """Another number generates another second key; the first stays valid."""
+    token_key_generation: Input[int] | None
+    """The next number generates another signing key, and tokens of the last one stay valid; others end them."""
+    ssl_enabled: Input[bool] | None
+    """Whether calls are encrypted (TLS 1.2 or newer), over gRPC and HTTP."""
+    ssl_cert_pem_file: Input[str] | None
+    """File with the certificate and its chain, where `pulumi` runs."""
+    ssl_key_pem_file: Input[str] | None
+    """File with the certificate's private key, where `pulumi` runs; its content is in no state."""
+    ssl_cname: Input[str] | None
+    """Name that clients use and the certificate is for; default 127.0.0.1."""
+    ssl_client_ca_pem_file: Input[str] | None
+    """File with the authorities whose client certificates are accepted; clients then need one."""
+
+
+class ServiceSettings(AccessSettings, total=False):
     """What a Webservice takes."""
 
     num_replicas: Input[int] | None
@@ -28,10 +57,6 @@ class ServiceSettings(TypedDict, total=False):
     """Whether health, metrics, model status and JSON predictions are also there over HTTP."""
     http_port: Input[int] | None
     """TCP port of HTTP."""
-    auth_enabled: Input[bool] | None
-    """Whether calls need a key; default true, with token_auth_enabled false."""
-    token_auth_enabled: Input[bool] | None
-    """Whether calls need a signed token that expires; excludes auth_enabled."""
     metrics_open: Input[bool] | None
     """Metrics over HTTP need no key."""
     engine: Input[str] | None
@@ -74,26 +99,6 @@ class ServiceSettings(TypedDict, total=False):
     """Whether the log has a line for each call."""
     otlp_endpoint: Input[str] | None
     """Http://HOST:PORT or https://HOST:PORT of an OpenTelemetry collector; without it no traces."""
-    primary_key: Input[str] | None
-    """First key; generated when left out."""
-    secondary_key: Input[str] | None
-    """Second key; generated when left out."""
-    primary_key_generation: Input[int] | None
-    """Another number generates another first key; the second stays valid."""
-    secondary_key_generation: Input[int] | None
-    """Another number generates another second key; the first stays valid."""
-    token_key_generation: Input[int] | None
-    """The next number generates another signing key, and tokens of the last one stay valid; others end them."""
-    ssl_enabled: Input[bool] | None
-    """Whether calls are encrypted (TLS 1.2 or newer), over gRPC and HTTP."""
-    ssl_cert_pem_file: Input[str] | None
-    """File with the certificate and its chain, where `pulumi` runs."""
-    ssl_key_pem_file: Input[str] | None
-    """File with the certificate's private key, where `pulumi` runs; its content is in no state."""
-    ssl_cname: Input[str] | None
-    """Name that clients use and the certificate is for; default 127.0.0.1."""
-    ssl_client_ca_pem_file: Input[str] | None
-    """File with the authorities whose client certificates are accepted; clients then need one."""
     deployment_timeout_seconds: Input[int] | None
     """Longest time to wait for SERVING."""
     load_balancer_type: Input[str] | None
@@ -114,32 +119,3 @@ class ServiceSettings(TypedDict, total=False):
     """Checks in a row until a replica is ready."""
     failure_threshold: Input[int] | None
     """Failed checks in a row after which a replica gets no calls, or is started again."""
-
-
-class AccessSettings(TypedDict, total=False):
-    """What a ServiceAccess takes."""
-
-    auth_enabled: Input[bool] | None
-    """Whether calls need a key; default true, with token_auth_enabled false."""
-    token_auth_enabled: Input[bool] | None
-    """Whether calls need a signed token that expires; excludes auth_enabled."""
-    primary_key: Input[str] | None
-    """First key; generated when left out."""
-    secondary_key: Input[str] | None
-    """Second key; generated when left out."""
-    primary_key_generation: Input[int] | None
-    """Another number generates another first key; the second stays valid."""
-    secondary_key_generation: Input[int] | None
-    """Another number generates another second key; the first stays valid."""
-    token_key_generation: Input[int] | None
-    """The next number generates another signing key, and tokens of the last one stay valid; others end them."""
-    ssl_enabled: Input[bool] | None
-    """Whether calls are encrypted (TLS 1.2 or newer), over gRPC and HTTP."""
-    ssl_cert_pem_file: Input[str] | None
-    """File with the certificate and its chain, where `pulumi` runs."""
-    ssl_key_pem_file: Input[str] | None
-    """File with the certificate's private key, where `pulumi` runs; its content is in no state."""
-    ssl_cname: Input[str] | None
-    """Name that clients use and the certificate is for; default 127.0.0.1."""
-    ssl_client_ca_pem_file: Input[str] | None
-    """File with the authorities whose client certificates are accepted; clients then need one."""

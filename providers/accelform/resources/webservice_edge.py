@@ -12,7 +12,7 @@ from accelform.resources import common, webservice_access
 from accelform.resources.base import Values
 from accelform.resources.versioned import find_version
 from accelform.resources.webservice_cluster_properties import CLUSTER_ONLY
-from accelform_runtime.settings import LOOPBACK, Serving, settings_of
+from accelform_runtime.settings import Serving, values_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def target_problems(inputs: Values) -> list[Problem]:
             service=name,
             box=box,
             owner=owner,
-            listen_address=inputs.get("listen_address") or LOOPBACK,
+            listen_address=serving.listen_address(inputs),
             root=place.root,
             checkout=str(project.root()),
         )
@@ -188,12 +188,13 @@ def _box(values: Mapping[str, Any]) -> EdgeBox:
 def _spec(inputs: Values, **made: Any) -> ServiceSpec:
     from accelform.targets.edge import ServiceSpec
 
-    obeyed = {row.name: inputs[row.name] for row in settings_of(Serving) if inputs.get(row.name) is not None}
-    root = str(project.resolve(inputs["model_root"])) if inputs.get("model_root") else ""
+    obeyed = {**values_of(Serving, inputs), "auth_enabled": serving.keys_wanted(inputs)}
+    if root := inputs.get("model_root"):
+        obeyed["model_root"] = str(project.resolve(root))
     return ServiceSpec(
         name=inputs["name"],
         owner=inputs["owner"],
-        serving=Serving(**{**obeyed, "auth_enabled": serving.keys_wanted(inputs), "model_root": root}),
+        serving=Serving(**obeyed),
         ssl_cname=inputs.get("ssl_cname") or "",
         num_replicas=inputs.get("num_replicas") or 1,
         tags=inputs.get("tags") or {},

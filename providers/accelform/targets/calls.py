@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from accelform_runtime.settings import LOOPBACK
+
 if TYPE_CHECKING:
     import grpc
 
 Health = Literal["SERVING", "NOT_SERVING", "UNREACHABLE"]
 
-LOOPBACK = "127.0.0.1"
 _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     # A shared subchannel would remember the last refusal and wait before trying again.

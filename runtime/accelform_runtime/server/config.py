@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from accelform_runtime.errors import ConfigInvalid
-from accelform_runtime.settings import REQUIRED, Serving, problems, received_bytes_problem, setting, settings_of
+from accelform_runtime.settings import (
+    REQUIRED,
+    Listening,
+    Serving,
+    again,
+    problems,
+    received_bytes_problem,
+    setting,
+    settings_of,
+)
 from accelform_runtime.settings.declaring import A_KIND
 
 _FORMERLY = {
@@ -31,8 +40,8 @@ class ServiceConfig(Serving):
     device_lock_file: str = setting(REQUIRED, "one file per FPGA; the server that locks it is the FPGA's resident")
     image: str = setting("", "location of the image the service runs from, shown to whoever wants the FPGA next")
     auth_enabled: bool = setting(True, "calls need one of the keys in keys_file")
-    port: int = setting(50051, "TCP port of gRPC; 0 takes a free one and logs it", least=0, most=65535)
-    http_port: int = setting(8501, "TCP port of HTTP; 0 takes a free one and logs it", least=0, most=65535)
+    port: int = again(Listening, "port", sentence="TCP port of gRPC; 0 takes a free one and logs it", least=0)
+    http_port: int = again(Listening, "http_port", sentence="TCP port of HTTP; 0 takes a free one and logs it", least=0)
     health_port: int = setting(
         0,
         "TCP port of gRPC's health service alone, without TLS or keys, for the probes of a kubelet; 0: there is none",

@@ -122,6 +122,12 @@ def setting(default: Any, sentence: str, **rules: Any) -> Any:
     return dataclasses.field(default=default, metadata=row)
 
 
+def again(group: type, name: str, **changes: Any) -> Any:
+    """A setting of `group` in another one, with what it has there but for `changes`."""
+    field = next(row for row in dataclasses.fields(group) if row.name == name)
+    return setting(field.default, **{**field.metadata[_ROW], **changes})
+
+
 def settings_of(group: type) -> tuple[Setting, ...]:
     """The settings of a dataclass in the order they are declared in, those of the groups that it is made of first.
 

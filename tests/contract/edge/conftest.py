@@ -20,12 +20,12 @@ from typing import Any
 
 import pytest
 from tests.support.ports import free_port
+from tests.support.serving import serving_of
 from tests.support.waiting import wait_for
 
 from accelform.targets.edge import EdgeBox, ServiceSpec
 from accelform.targets.edge import processes as box_processes
 from accelform.targets.edge.layout import Layout
-from accelform_runtime.settings import Serving, names_of
 
 OWNER = "project/stack/box"
 SERVICE_OWNER = "project/stack/service"
@@ -107,13 +107,13 @@ class Bench:
         )
 
     def spec(self, image, *, port, name="digits", owner=SERVICE_OWNER, **settings) -> ServiceSpec:
-        obeyed = {known: settings.pop(known) for known in names_of(Serving) if known in settings}
+        serving = serving_of(settings, port=port)
         return ServiceSpec(
             name=name,
             owner=owner,
             image_location=f"file:///store/images/{image.label}@{image.digest}",
             image_digest=image.digest,
-            serving=Serving(**{"port": port, "auth_enabled": True, **obeyed}),
+            serving=serving,
             **{"keys": ("first-key-first-key", "second-key-second-key"), **settings},
         )
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.serving import serving_of
 
 from accelform.errors import BoxDamaged, InvalidServiceSpec
 from accelform.targets.edge import ServiceSpec, records
@@ -19,9 +20,8 @@ DIGEST = "sha256:" + "a" * 64
 
 
 def release(**changes) -> Release:
-    obeyed = {name: changes.pop(name) for name in names_of(Serving) if name in changes}
     values = {"image_location": "images/digits/1", "image_digest": DIGEST, "fpga": 0, "keys_slot": "a"}
-    return Release(**{**values, **changes}, serving=Serving(**{"auth_enabled": True, **obeyed}))
+    return Release(serving=serving_of(changes), **{**values, **changes})
 
 
 def spec(**changes) -> ServiceSpec:
@@ -32,8 +32,7 @@ def spec(**changes) -> ServiceSpec:
         "image_digest": DIGEST,
         "keys": ("first-key-first-key",),
     }
-    obeyed = {name: changes.pop(name) for name in names_of(Serving) if name in changes}
-    return ServiceSpec(**{**values, **changes}, serving=Serving(**{"auth_enabled": True, **obeyed}))
+    return ServiceSpec(serving=serving_of(changes), **{**values, **changes})
 
 
 def test_a_service_record_is_read_as_written(tmp_path):

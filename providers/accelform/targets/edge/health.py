@@ -6,11 +6,12 @@ import errno
 import socket
 
 from accelform.targets.calls import Health, Trust, check, takes_keys
+from accelform_runtime.settings import LOOPBACK
 
 __all__ = ["Health", "Trust", "bind_problem", "check", "takes_keys"]
 
 
-def bind_problem(port: int, *, listen_address: str = "127.0.0.1") -> str | None:
+def bind_problem(port: int, *, listen_address: str = LOOPBACK) -> str | None:
     """Why nothing can listen on `port` now, or None. Binds without listening, so that no one notices."""
     family = socket.AF_INET6 if ":" in listen_address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -9,6 +9,7 @@ from accelform.errors import BoxDamaged
 from accelform.targets.edge import health, processes, records
 from accelform.targets.edge.layout import Layout
 from accelform.targets.edge.state import BoxState
+from accelform_runtime.settings import LOOPBACK
 
 
 def port_problem(
@@ -17,7 +18,7 @@ def port_problem(
     service: str,
     *,
     owner: str = "",
-    listen_address: str = "127.0.0.1",
+    listen_address: str = LOOPBACK,
     root: Path | None = None,
     checkout: str = "",
 ) -> str | None:

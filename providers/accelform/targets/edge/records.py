@@ -113,12 +113,8 @@ class Release:
         """The release by the names that a record has."""
         values = {row.name: getattr(self, row.name) for row in dataclasses.fields(self) if row.name != "serving"}
         values |= dataclasses.asdict(self.serving)
-        defaults = {**_DEFAULTS, "ssl_enabled": False, "ssl_client_ca": False}
-        return {
-            name: value
-            for name, value in values.items()
-            if name in _FIRST or name not in defaults or value != defaults[name]
-        }
+        defaults = {**{row.name: row.default for row in dataclasses.fields(self)}, **_DEFAULTS}
+        return {name: value for name, value in values.items() if name in _FIRST or value != defaults[name]}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Release:
